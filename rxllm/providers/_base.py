@@ -1,0 +1,84 @@
+"""What a dialect is: sans I/O, a Request becomes an HTTP request, and the bytes that come back become chunks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from rxllm.exceptions import APIError
+from rxllm.types import ModelResponseStream, Request
+
+__all__ = ["Dialect", "HTTPRequest", "Provider", "Reading"]
+
+
+@dataclass(frozen=True)
+class HTTPRequest:
+    """One HTTP request, ready to be sent. ``repr`` shows no header, since one of them carries the key."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    def __repr__(self) -> str:
+        return f"HTTPRequest({self.method} {self.url}, {len(self.body)} bytes)"
+
+
+class Reading(Protocol):
+    """One response body being read: fed with bytes, it gives chunks.
+
+    Attributes:
+        events: how many events have come; keep-alive comments are none.
+        complete: the provider's own end has come; nothing after it is read.
+        failure: the error that the provider sent, or that what it sent amounts to; nothing after it is read.
+    """
+
+    events: int
+    complete: bool
+    failure: APIError | None
+
+    def feed(self, data: bytes) -> list[ModelResponseStream]:
+        """The chunks that ``data`` completes. After an error the chunks before it are given, and ``failure`` is set."""
+        ...
+
+    def end(self) -> list[ModelResponseStream]:
+        """The body has ended, or broken off: what was held back. ``complete`` tells whether the end was proven."""
+        ...
+
+
+class Dialect(Protocol):
+    """A wire dialect: how a provider is asked and how it answers."""
+
+    def http_request(self, request: Request, base_url: str, api_key: str | None, provider: "Provider") -> HTTPRequest:
+        """The HTTP request that asks for ``request`` as a stream."""
+        ...
+
+    def reading(self, request: Request, headers: Mapping[str, str]) -> Reading:
+        """A fresh reading of one response; ``headers`` are the response's, lower-cased."""
+        ...
+
+    def error(self, request: Request, status: int, headers: Mapping[str, str], body: bytes) -> APIError:
+        """The typed error that an unsuccessful response amounts to."""
+        ...
+
+
+@dataclass(frozen=True)
+class Provider:
+    """A line of the registry: who speaks which dialect, where, and with whose key.
+
+    Attributes:
+        name: the prefix before the model, ``openai`` in ``openai/gpt-4o``.
+        dialect: the wire dialect.
+        base_url: where it is, without a slash at the end; ``None`` where the caller must say it.
+        base_url_variables: environment variables that replace ``base_url``, first set wins.
+        key_variable: the environment variable that holds the key; ``None`` where there is no key.
+        key_required: whether a request without a key is refused before it is sent.
+        stream_usage: whether usage can be asked for in a stream.
+    """
+
+    name: str
+    dialect: Dialect
+    base_url: str | None
+    base_url_variables: tuple[str, ...] = ()
+    key_variable: str | None = None
+    key_required: bool = True
+    stream_usage: bool = True

@@ -1,0 +1,316 @@
+"""What everyone speaks: the request, the chunks it comes back as, and the whole response.
+
+The names and shapes are the documented ones of OpenAI's chat completions and of LiteLLM. Every model keeps the fields
+it does not know and can be read both ways: ``chunk.choices[0].delta`` and ``chunk["choices"][0]["delta"]``.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rxllm.exceptions import APIResponseValidationError
+
+__all__ = [
+    "ChatCompletionDeltaToolCall",
+    "ChatCompletionMessageToolCall",
+    "Choices",
+    "CompletionTokensDetails",
+    "Delta",
+    "Function",
+    "FunctionDelta",
+    "Message",
+    "ModelResponse",
+    "ModelResponseStream",
+    "PromptTokensDetails",
+    "Request",
+    "StreamingChoices",
+    "Usage",
+]
+
+
+class _Shape(BaseModel):
+    """A model that keeps unknown fields and can be read like a dictionary too."""
+
+    # Providers send fields named model_...; none of them is a method of ours to protect.
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
+
+    def __getitem__(self, name: str) -> Any:
+        if name in type(self).model_fields or name in (self.__pydantic_extra__ or ()):
+            return getattr(self, name)
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in type(self).model_fields or name in (self.__pydantic_extra__ or ())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The field called ``name``, or ``default`` where there is none."""
+        return self[name] if name in self else default
+
+
+class _HasResponse(_Shape):
+    """What the HTTP response said about itself: on the first chunk and on the whole response; never dumped or printed."""
+
+    response_headers: dict[str, str] | None = Field(
+        default=None, exclude=True, repr=False, validation_alias="\0response_headers"
+    )
+
+    @property
+    def request_id(self) -> str | None:
+        """The provider's id of the request, from the response's headers."""
+        headers = self.response_headers or {}
+        return headers.get("x-request-id") or headers.get("request-id")
+
+    @property
+    def rate_limits(self) -> dict[str, str]:
+        """The response's rate limit headers, by name without the ``x-ratelimit-`` before it."""
+        prefix = "x-ratelimit-"
+        return {k[len(prefix) :]: v for k, v in (self.response_headers or {}).items() if k.startswith(prefix)}
+
+
+class PromptTokensDetails(_Shape):
+    """What the prompt's tokens were."""
+
+    cached_tokens: int | None = None
+    audio_tokens: int | None = None
+
+
+class CompletionTokensDetails(_Shape):
+    """What the completion's tokens were."""
+
+    reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+    accepted_prediction_tokens: int | None = None
+    rejected_prediction_tokens: int | None = None
+
+
+class Usage(_Shape):
+    """The tokens of one request. ``estimated`` is true where they were counted here and not reported by the provider.
+
+    >>> Usage(prompt_tokens=3, completion_tokens=4, total_tokens=7).total_tokens
+    7
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    prompt_tokens_details: PromptTokensDetails | None = None
+    completion_tokens_details: CompletionTokensDetails | None = None
+    estimated: bool = False
+
+
+class FunctionDelta(_Shape):
+    """A piece of a called function: its name, or more of its arguments."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ChatCompletionDeltaToolCall(_Shape):
+    """A piece of a tool call. ``index`` says which call of the choice it belongs to."""
+
+    index: int = 0
+    id: str | None = None
+    type: str | None = None
+    function: FunctionDelta = Field(default_factory=FunctionDelta)
+
+
+class Delta(_Shape):
+    """What one chunk adds to a choice."""
+
+    role: str | None = None
+    content: str | None = None
+    tool_calls: list[ChatCompletionDeltaToolCall] | None = None
+    reasoning_content: str | None = None
+    refusal: str | None = None
+    thinking_blocks: list[dict[str, Any]] | None = None
+    annotations: list[dict[str, Any]] | None = None
+    audio: dict[str, Any] | None = None
+    provider_specific_fields: dict[str, Any] | None = None
+
+
+class StreamingChoices(_Shape):
+    """One choice of a chunk. ``finish_reason`` is ``stop``, ``length``, ``tool_calls`` or ``content_filter``;
+    ``native_finish_reason`` is what the provider really said, where that differs."""
+
+    index: int = 0
+    delta: Delta = Field(default_factory=Delta)
+    finish_reason: str | None = None
+    native_finish_reason: str | None = None
+    logprobs: dict[str, Any] | None = None
+
+
+class BlankChoices(list[StreamingChoices]):
+    """The ``choices`` of the usage chunk: an empty list, except that ``[0]`` gives a blank choice.
+
+    The documentation says both that ``choices`` is always an empty array there, and that a loop reads
+    ``chunk.choices[0]`` on every chunk.
+
+    >>> choices = BlankChoices()
+    >>> len(choices), list(choices), choices[0].delta.content
+    (0, [], None)
+    """
+
+    __slots__ = ()
+
+    def __getitem__(self, index: Any) -> Any:
+        if index == 0:
+            return StreamingChoices()
+        return super().__getitem__(index)
+
+
+class ModelResponseStream(_HasResponse):
+    """One chunk of a completion.
+
+    ``usage`` is set on the last chunk alone, and only when it was asked for with ``include_usage``. What the provider
+    reported rides on the last chunk in ``reported_usage`` in any case, which is neither dumped nor printed.
+
+    >>> chunk = ModelResponseStream.of("Hel", role="assistant")
+    >>> chunk.choices[0].delta.content, chunk["choices"][0]["delta"]["role"], chunk.usage
+    ('Hel', 'assistant', None)
+    """
+
+    id: str = ""
+    choices: list[StreamingChoices] = Field(default_factory=BlankChoices)
+    created: int = 0
+    model: str = ""
+    object: str = "chat.completion.chunk"
+    system_fingerprint: str | None = None
+    usage: Usage | None = None
+    reported_usage: Usage | None = Field(
+        default=None, exclude=True, repr=False, validation_alias="\0reported_usage"
+    )
+
+    @classmethod
+    def of(
+        cls,
+        content: str | None = None,
+        *,
+        index: int = 0,
+        finish_reason: str | None = None,
+        **delta: Any,
+    ) -> "ModelResponseStream":
+        """A chunk with one choice, for tests and for sources of one's own; ``delta`` are further fields of the delta."""
+        return cls(
+            choices=[
+                StreamingChoices(index=index, delta=Delta(content=content, **delta), finish_reason=finish_reason)
+            ]
+        )
+
+
+class Function(_Shape):
+    """A called function: its name and its arguments, a string of JSON as the model wrote it."""
+
+    name: str = ""
+    arguments: str = ""
+
+
+class ChatCompletionMessageToolCall(_Shape):
+    """A whole tool call.
+
+    ``index`` is its place among the calls of its choice and ``choice`` that choice's index; neither is dumped, so that
+    the call can be sent back as it is.
+
+    >>> call = ChatCompletionMessageToolCall(id="call_1", function=Function(name="add", arguments='{"a": 1}'))
+    >>> call.parsed
+    {'a': 1}
+    """
+
+    id: str = ""
+    type: str = "function"
+    function: Function = Field(default_factory=Function)
+    index: int = Field(default=0, exclude=True)
+    choice: int = Field(default=0, exclude=True)
+
+    @property
+    def parsed(self) -> Any:
+        """The arguments as JSON; no arguments at all are ``{}``.
+
+        Raises:
+            APIResponseValidationError: the arguments are not JSON.
+        """
+        text = self.function.arguments
+        if not text.strip():
+            return {}
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            reason = str(error)
+        raise APIResponseValidationError(
+            f"The arguments of the tool call {self.function.name!r} ({self.id}) are not JSON: {reason}: {text!r}",
+            body=text,
+        )
+
+
+class Message(_Shape):
+    """A whole message. It can be appended to ``messages`` and sent again as it is."""
+
+    role: str = "assistant"
+    content: str | None = None
+    tool_calls: list[ChatCompletionMessageToolCall] | None = None
+    reasoning_content: str | None = None
+    refusal: str | None = None
+    thinking_blocks: list[dict[str, Any]] | None = None
+    annotations: list[dict[str, Any]] | None = None
+    audio: dict[str, Any] | None = None
+    provider_specific_fields: dict[str, Any] | None = None
+    parsed: Any = Field(default=None, exclude=True, repr=False, validation_alias="\0parsed")
+
+
+class Choices(_Shape):
+    """One choice of a whole response."""
+
+    index: int = 0
+    message: Message = Field(default_factory=Message)
+    finish_reason: str | None = None
+    native_finish_reason: str | None = None
+    logprobs: dict[str, Any] | None = None
+
+
+class ModelResponse(_HasResponse):
+    """A whole completion: its stream, reduced.
+
+    >>> response = ModelResponse(choices=[Choices(message=Message(content="Hello"), finish_reason="stop")])
+    >>> response.choices[0].message.content, response["choices"][0]["finish_reason"]
+    ('Hello', 'stop')
+    """
+
+    id: str = ""
+    choices: list[Choices] = Field(default_factory=list[Choices])
+    created: int = 0
+    model: str = ""
+    object: str = "chat.completion"
+    system_fingerprint: str | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, without any key: ``Stream.request``.
+
+    Attributes:
+        model: the model as the caller named it, such as ``"openai/gpt-4o"``.
+        messages: the messages, as plain dictionaries.
+        params: every other parameter in the OpenAI shape that was given (``tools``, ``temperature``, ``stream_options``).
+        provider: the provider's prefix, such as ``"openai"``.
+        wire_model: the model as the provider knows it, such as ``"gpt-4o"``.
+    """
+
+    model: str
+    messages: Sequence[Mapping[str, Any]]
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    provider: str = "openai"
+    wire_model: str = ""
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether the caller asked for the public usage chunk."""
+        options = self.params.get("stream_options")
+        return bool(options and options.get("include_usage"))
+
+    @property
+    def n(self) -> int:
+        """How many choices were asked for."""
+        return self.params.get("n") or 1
