@@ -1,0 +1,268 @@
+"""Token encodings, offline, and what is counted with them.
+
+cl100k_base and o200k_base, which serve the chat models, lie packed in ``rxllm/_encodings`` and are unpacked on first
+use. Any other encoding is left to tiktoken, which fetches it.
+"""
+
+import lzma
+import threading
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from rxllm.types import CompletionTokensDetails, ModelResponse, Usage
+
+if TYPE_CHECKING:
+    from tiktoken import Encoding
+
+__all__ = [
+    "count_completion",
+    "count_prompt",
+    "count_text",
+    "encoding_for",
+    "estimate_usage",
+    "get_encoding",
+]
+
+FALLBACK = "o200k_base"
+"""What an estimate counts with where the model's own encoding is not known."""
+
+_CL100K_PATTERN = (
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
+    r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
+)
+_O200K_PATTERN = "|".join(
+    [
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"\p{N}{1,3}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",
+        r"\s+",
+    ]
+)
+_CL100K_SPECIAL = {
+    "<|endoftext|>": 100257,
+    "<|fim_prefix|>": 100258,
+    "<|fim_middle|>": 100259,
+    "<|fim_suffix|>": 100260,
+    "<|endofprompt|>": 100276,
+}
+_O200K_SPECIAL = {"<|endoftext|>": 199999, "<|endofprompt|>": 200018}
+_HARMONY_SPECIAL = {
+    **_O200K_SPECIAL,
+    "<|startoftext|>": 199998,
+    "<|reserved_200000|>": 200000,
+    "<|reserved_200001|>": 200001,
+    "<|return|>": 200002,
+    "<|constrain|>": 200003,
+    "<|reserved_200004|>": 200004,
+    "<|channel|>": 200005,
+    "<|start|>": 200006,
+    "<|end|>": 200007,
+    "<|message|>": 200008,
+    "<|reserved_200009|>": 200009,
+    "<|reserved_200010|>": 200010,
+    "<|reserved_200011|>": 200011,
+    "<|call|>": 200012,
+    **{f"<|reserved_{token}|>": token for token in range(200013, 201088)},
+}
+
+# name: the packed ranks, the pattern that splits text into pieces, the special tokens.
+_PACKED: dict[str, tuple[str, str, dict[str, int]]] = {
+    "cl100k_base": ("cl100k_base", _CL100K_PATTERN, _CL100K_SPECIAL),
+    "o200k_base": ("o200k_base", _O200K_PATTERN, _O200K_SPECIAL),
+    "o200k_harmony": ("o200k_base", _O200K_PATTERN, _HARMONY_SPECIAL),
+}
+
+_lock = threading.Lock()
+_ranks: dict[str, dict[bytes, int]] = {}
+_encodings: "dict[str, Encoding]" = {}
+
+
+def get_encoding(name: str) -> "Encoding":
+    """The encoding called ``name``, such as ``"o200k_base"``: the same ids as tiktoken's, from any thread, loaded once.
+
+    Raises:
+        ValueError: there is no such encoding, or it is not packed and cannot be fetched.
+
+    >>> get_encoding("cl100k_base").encode("Hello world")
+    [9906, 1917]
+    """
+    encoding = _encodings.get(name)
+    if encoding is None:
+        with _lock:
+            encoding = _encodings.get(name)
+            if encoding is None:
+                encoding = _encodings[name] = _load(name)
+    return encoding
+
+
+def _load(name: str) -> "Encoding":
+    import tiktoken
+
+    packed = _PACKED.get(name)
+    if packed is not None:
+        ranks, pattern, special = packed
+        return tiktoken.Encoding(
+            name, pat_str=pattern, mergeable_ranks=_unpacked(ranks), special_tokens=special
+        )
+    if name not in tiktoken.list_encoding_names():
+        known = ", ".join(sorted(tiktoken.list_encoding_names()))
+        raise ValueError(f"There is no encoding {name!r}; there are {known}")
+    try:
+        return tiktoken.get_encoding(name)
+    except Exception as error:  # noqa: BLE001  whatever its HTTP client, the disk or the file raise
+        reason = f"{type(error).__name__}: {error}"
+    raise ValueError(
+        f"The encoding {name!r} is not among the packed ones ({', '.join(_PACKED)}) and tiktoken could not fetch it; "
+        f"where there is no network, point TIKTOKEN_CACHE_DIR to a folder that holds it. {reason}"
+    )
+
+
+def _unpacked(name: str) -> dict[bytes, int]:
+    """The ranks that ``scripts/pack_encodings.py`` packed: tokens in the order of their ranks, each behind its length."""
+    if name not in _ranks:
+        data = lzma.decompress((resources.files("rxllm._encodings") / f"{name}.xz").read_bytes())
+        tokens: list[bytes] = []
+        position, end = 0, len(data)
+        while position < end:
+            start = position + 1
+            position = start + data[position]
+            tokens.append(data[start:position])
+        _ranks[name] = {token: rank for rank, token in enumerate(tokens)}
+    return _ranks[name]
+
+
+def _encoding_name_for(model: str) -> str | None:
+    """The name of the encoding of ``model``, any provider's prefixes before it left out; None where it is not known."""
+    from tiktoken.model import encoding_name_for_model
+
+    name = model
+    while True:
+        try:
+            return encoding_name_for_model(name)
+        except KeyError:
+            _, slash, name = name.partition("/")
+            if not slash:
+                return None
+
+
+def encoding_for(model: str) -> "Encoding":
+    """The encoding that ``model`` counts with; prefixes such as ``openai/`` are left out.
+
+    Raises:
+        ValueError: the model is not known, or its encoding cannot be had.
+
+    >>> encoding_for("openai/gpt-4o").name
+    'o200k_base'
+    """
+    name = _encoding_name_for(model)
+    if name is None:
+        raise ValueError(f"No encoding is known for the model {model!r}: name one, as with encoding={FALLBACK!r}")
+    return get_encoding(name)
+
+
+def count_text(encoding: "Encoding", text: str) -> int:
+    """How many tokens ``text`` is; what looks like a special token is text, a lone surrogate counts as U+FFFD.
+
+    Raises:
+        RuntimeError: tiktoken gives up, as on a million spaces in a row.
+
+    >>> count_text(get_encoding("cl100k_base"), "Hello world")
+    2
+    """
+    try:
+        return len(encoding.encode(text, disallowed_special=()))
+    except BaseException as error:
+        # The Rust side panics with a BaseException of its own, which would pass every `except Exception` on its way.
+        if type(error).__name__ != "PanicException":
+            raise
+        reason = str(error)
+    raise RuntimeError(f"{encoding.name} could not encode a text of {len(text):,} characters: {reason}")
+
+
+def _about(encoding: "Encoding", text: str) -> int:
+    """``count_text`` for estimates, which give a number for any text."""
+    try:
+        return count_text(encoding, text)
+    except RuntimeError:
+        size = 10_000
+        return sum(count_text(encoding, text[start : start + size]) for start in range(0, len(text), size))
+
+
+def count_prompt(messages: Iterable[Mapping[str, Any] | BaseModel], encoding: "Encoding") -> int:
+    """How many tokens a chat prompt is, as OpenAI's cookbook counts: three a message, one a name, three at the end.
+
+    Text is counted in parts of content and in tool calls too; pictures, sounds and the definitions of tools are not.
+
+    >>> count_prompt([{"role": "user", "content": "Hello world"}], get_encoding("cl100k_base"))
+    9
+    """
+    tokens = 3
+    for message in messages:
+        fields = message.model_dump(exclude_none=True) if isinstance(message, BaseModel) else message
+        tokens += 3 + ("name" in fields)
+        tokens += sum(_about(encoding, text) for key in _PROMPT_FIELDS for text in _texts(fields.get(key)))
+    return tokens
+
+
+_PROMPT_FIELDS = ("role", "name", "content", "refusal", "tool_calls", "tool_call_id")
+_TEXT_FIELDS = ("text", "refusal", "function", "name", "arguments")
+
+
+def _texts(value: Any) -> Iterable[str]:
+    """The strings of a message's field that the model reads: the text of content parts, names and arguments of calls."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key in _TEXT_FIELDS:
+            yield from _texts(value.get(key))
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _texts(part)
+
+
+def count_completion(response: ModelResponse, encoding: "Encoding") -> tuple[int, int]:
+    """How many tokens were generated, over all choices, and how many of them for reasoning.
+
+    Counted are the text, the reasoning, a refusal, and the names and arguments of tool calls.
+
+    >>> from rxllm.types import Choices, Message
+    >>> message = Message(content="Hello world", reasoning_content="Greet")
+    >>> count_completion(ModelResponse(choices=[Choices(message=message)]), get_encoding("cl100k_base"))
+    (4, 2)
+    """
+    tokens = reasoning = 0
+    for choice in response.choices:
+        message = choice.message
+        reasoning += _about(encoding, message.reasoning_content or "")
+        texts = [message.content or "", message.refusal or ""]
+        for call in message.tool_calls or ():
+            texts += [call.function.name, call.function.arguments]
+        tokens += sum(_about(encoding, text) for text in texts)
+    return tokens + reasoning, reasoning
+
+
+def estimate_usage(
+    model: str | None, messages: Iterable[Mapping[str, Any] | BaseModel] | None, response: ModelResponse
+) -> Usage:
+    """What ``response`` to ``messages`` comes to, counted here: ``estimated`` is true.
+
+    Counted with the model's encoding where that is packed, else with o200k_base: an estimate fetches nothing and never
+    fails. Without messages the prompt counts 0.
+    """
+    name = _encoding_name_for(model or response.model) or FALLBACK
+    encoding = get_encoding(name if name in _PACKED else FALLBACK)
+    prompt = 0 if messages is None else count_prompt(messages, encoding)
+    completion, reasoning = count_completion(response, encoding)
+    return Usage(
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=prompt + completion,
+        completion_tokens_details=CompletionTokensDetails(reasoning_tokens=reasoning) if reasoning else None,
+        estimated=True,
+    )
