@@ -178,8 +178,9 @@ def count_text(encoding: "Encoding", text: str) -> int:
     try:
         return len(encoding.encode(text, disallowed_special=()))
     except BaseException as error:
-        # The Rust side panics with a BaseException of its own, which would pass every `except Exception` on its way.
-        if type(error).__name__ != "PanicException":
+        # Versions of tiktoken differ: a ValueError, or a PanicException, a BaseException that every `except Exception`
+        # would let pass.
+        if not isinstance(error, ValueError) and type(error).__name__ != "PanicException":
             raise
         reason = str(error)
     raise RuntimeError(f"{encoding.name} could not encode a text of {len(text):,} characters: {reason}")
