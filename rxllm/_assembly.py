@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from rxllm._tool_calls import ToolCalls, join_text
 from rxllm.types import Choices, Delta, Message, ModelResponse, ModelResponseStream, StreamingChoices, Usage
@@ -181,13 +181,13 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
         old = into.get(key)
         if isinstance(value, list):
             # A list of our own: the chunk's may be somebody else's too.
-            into[key] = [*value] if not isinstance(old, list) else old
-            if isinstance(old, list):
-                old += value
+            items: list[Any] = old if isinstance(old, list) else []
+            items += value
+            into[key] = items
         elif isinstance(value, dict):
-            if not isinstance(old, dict):
-                old = into[key] = {}
-            _merge(old, value)
+            fields: dict[str, Any] = old if isinstance(old, dict) else {}
+            _merge(fields, cast("dict[str, Any]", value))
+            into[key] = fields
         elif value is not None or key not in into:
             into[key] = value
 

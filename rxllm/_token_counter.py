@@ -1,10 +1,11 @@
 """The exact token count of a text that grows, at a cost that follows what is new.
 
-Only a tail is encoded again: the text since the last *settled* boundary, one over which no later text can reach. Where a
-run without any such boundary gets long, its tokens are counted byte by byte as they come.
+Only a tail is encoded again: the text since the last *settled* boundary, one over which no later text can reach. Where
+a run without any such boundary gets long, its tokens are counted byte by byte as they come.
 """
 
 import re
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,9 @@ _CASED = (
 )
 _LETTER = _CASED + _CASELESS
 # Never the apostrophe, which contractions begin with.
-_PUNCTUATION = re.escape('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~') + "\u3001\u3002\u300a-\u300f\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f"
+_PUNCTUATION = re.escape('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~')
+# Beside it that of Chinese and Japanese.
+_PUNCTUATION += "\u3001\u3002\u300a-\u300f\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f"
 
 _BEFORE_SPACE = r"(?<=\S)(?=[\t \u00a0\u3000])"
 _CL100K_BOUNDARY = "|".join(
@@ -53,6 +56,7 @@ _RUNS = {"cl100k_base": _CL100K_RUNS, "o200k_base": _O200K_RUNS, "o200k_harmony"
 # The older encodings share the rule about spaces.
 _OLDER = frozenset({"gpt2", "r50k_base", "p50k_base", "p50k_edit"})
 
+_PAIRS_KEPT = 10_000
 _LONG = 1_000
 """Characters of a tail from which on counting byte by byte is cheaper than encoding it again."""
 
@@ -61,7 +65,7 @@ _LONG = 1_000
 def _last_boundary(encoding_name: str) -> "re.Pattern[str] | None":
     """Matches from where it is asked to the last settled boundary; None where none is known for the encoding."""
     boundary = _BOUNDARIES.get(encoding_name, _BEFORE_SPACE if encoding_name in _OLDER else None)
-    return boundary and re.compile(rf"[\s\S]*(?:{boundary})")
+    return None if boundary is None else re.compile(rf"[\s\S]*(?:{boundary})")
 
 
 @cache
@@ -80,7 +84,7 @@ class TokenCounter:
 
     >>> from rxllm._tokens import get_encoding
     >>> counter = TokenCounter(get_encoding("cl100k_base"))
-    >>> counter.add("Hel"), counter.add("lo wor"), counter.add("ld")
+    >>> counter.add("hap"), counter.add("pin"), counter.add("ess")
     (1, 3, 2)
     """
 
@@ -151,6 +155,29 @@ class TokenCounter:
         return False
 
 
+@dataclass(frozen=True)
+class _Vocabulary:
+    """The tokens of an encoding, and by their last two bytes how long they are, the longest first."""
+
+    tokens: frozenset[bytes]
+    lengths: dict[bytes, tuple[int, ...]]
+    longest: int
+
+
+_vocabularies: dict[str, _Vocabulary] = {}
+
+
+def _vocabulary(encoding: "Encoding") -> _Vocabulary:
+    if encoding.name not in _vocabularies:
+        tokens = frozenset(encoding.token_byte_values())
+        lengths: dict[bytes, set[int]] = {}
+        for token in tokens:
+            lengths.setdefault(token[-2:], {1}).add(len(token))
+        longest_first = {ending: tuple(sorted(sizes, reverse=True)) for ending, sizes in lengths.items()}
+        _vocabularies[encoding.name] = _Vocabulary(tokens, longest_first, max(map(len, tokens)))
+    return _vocabularies[encoding.name]
+
+
 class _Run:
     """Byte-pair encoding of one piece that grows, byte by byte.
 
@@ -158,13 +185,12 @@ class _Run:
     the two of them, encoded together, give just the two. The count there is that up to t's start, and one.
     """
 
-    __slots__ = ("_bytes", "_counts", "_encoding", "_kept", "_last", "_lengths", "_pairs", "_ranks")
+    __slots__ = ("_bytes", "_counts", "_encoding", "_kept", "_last", "_pairs", "_vocabulary")
 
     def __init__(self, encoding: "Encoding") -> None:
         self._encoding = encoding
-        self._ranks = encoding._mergeable_ranks  # noqa: SLF001  tiktoken shows its ranks nowhere else
-        self._lengths = _lengths_by_ending(encoding)
-        self._kept = max(self._lengths[b""])
+        self._vocabulary = _vocabulary(encoding)
+        self._kept = self._vocabulary.longest
         self._bytes = bytearray()
         # By position: how many tokens the text up to there is, and the last of them.
         self._counts = [0]
@@ -188,12 +214,13 @@ class _Run:
 
     def _step(self) -> None:
         end = len(self._bytes)
-        for length in self._lengths.get(bytes(self._bytes[-2:]), (1,)):
+        tokens = self._vocabulary.tokens
+        for length in self._vocabulary.lengths.get(bytes(self._bytes[-2:]), (1,)):
             start = end - length
             if start < 0:
                 continue
             token = bytes(self._bytes[start:])
-            if token in self._ranks and self._stands_after(self._last[start], token):
+            if token in tokens and self._stands_after(self._last[start], token):
                 self._counts.append(self._counts[start] + 1)
                 self._last.append(token)
                 return
@@ -205,23 +232,10 @@ class _Run:
         pair = (before, token)
         stands = self._pairs.get(pair)
         if stands is None:
-            if len(self._pairs) > 10_000:
+            if len(self._pairs) > _PAIRS_KEPT:
                 self._pairs.clear()
-            ids = self._encoding._encode_single_piece(before + token)  # noqa: SLF001  no pattern may split it
-            stands = self._pairs[pair] = ids == [self._ranks[before], self._ranks[token]]
+            # No pattern may split it, which every public way of encoding has.
+            ids = self._encoding._encode_single_piece(before + token)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            single = self._encoding.encode_single_token
+            stands = self._pairs[pair] = ids == [single(before), single(token)]
         return stands
-
-
-_lengths: dict[str, dict[bytes, tuple[int, ...]]] = {}
-
-
-def _lengths_by_ending(encoding: "Encoding") -> dict[bytes, tuple[int, ...]]:
-    """By their last two bytes, how long tokens are, the longest first; under no bytes, the longest of all."""
-    if encoding.name not in _lengths:
-        lengths: dict[bytes, set[int]] = {}
-        for token in encoding._mergeable_ranks:  # noqa: SLF001
-            lengths.setdefault(token[-2:], {1}).add(len(token))
-        found = {ending: tuple(sorted(sizes, reverse=True)) for ending, sizes in lengths.items()}
-        found[b""] = (max(map(max, found.values())),)
-        _lengths[encoding.name] = found
-    return _lengths[encoding.name]

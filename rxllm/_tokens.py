@@ -8,7 +8,7 @@ import lzma
 import threading
 from collections.abc import Iterable, Mapping
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import BaseModel
 
@@ -33,7 +33,7 @@ _CL100K_PATTERN = (
     r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
     r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
 )
-_O200K_PATTERN = "|".join(
+_O200K_PATTERN = "|".join(  # noqa: FLY002  one alternative a line
     [
         r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
         r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
@@ -107,9 +107,7 @@ def _load(name: str) -> "Encoding":
     packed = _PACKED.get(name)
     if packed is not None:
         ranks, pattern, special = packed
-        return tiktoken.Encoding(
-            name, pat_str=pattern, mergeable_ranks=_unpacked(ranks), special_tokens=special
-        )
+        return tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=_unpacked(ranks), special_tokens=special)
     if name not in tiktoken.list_encoding_names():
         known = ", ".join(sorted(tiktoken.list_encoding_names()))
         raise ValueError(f"There is no encoding {name!r}; there are {known}")
@@ -124,7 +122,7 @@ def _load(name: str) -> "Encoding":
 
 
 def _unpacked(name: str) -> dict[bytes, int]:
-    """The ranks that ``scripts/pack_encodings.py`` packed: tokens in the order of their ranks, each behind its length."""
+    """The ranks that ``scripts/pack_encodings.py`` packed: tokens in the order of ranks, each behind its length."""
     if name not in _ranks:
         data = lzma.decompress((resources.files("rxllm._encodings") / f"{name}.xz").read_bytes())
         tokens: list[bytes] = []
@@ -216,14 +214,15 @@ _TEXT_FIELDS = ("text", "refusal", "function", "name", "arguments")
 
 
 def _texts(value: Any) -> Iterable[str]:
-    """The strings of a message's field that the model reads: the text of content parts, names and arguments of calls."""
+    """The strings of a field that the model reads: the text of content parts, the names and arguments of calls."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
+        fields = cast("Mapping[str, Any]", value)
         for key in _TEXT_FIELDS:
-            yield from _texts(value.get(key))
+            yield from _texts(fields.get(key))
     elif isinstance(value, (list, tuple)):
-        for part in value:
+        for part in cast("Iterable[Any]", value):
             yield from _texts(part)
 
 

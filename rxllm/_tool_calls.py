@@ -263,10 +263,6 @@ class ToolCalls:
         """Whether the arguments that came for the call at ``position`` are whole JSON; none at all are not."""
         return self._calls[position].parses()
 
-    def blank(self, position: int) -> bool:
-        """Whether no arguments have come for the call at ``position``."""
-        return not self._calls[position].progress.begun
-
     def whole(self, position: int) -> ChatCompletionMessageToolCall:
         """The call at ``position`` as far as it has come."""
         return self._calls[position].whole(position, self._choice)

@@ -1,0 +1,73 @@
+from collections.abc import Callable
+
+from reactivex import Observable, abc
+
+from rxllm.operators._chunks import append_text, check_choice, content_of, is_high_surrogate
+from rxllm.types import ModelResponseStream
+
+__all__ = ["text_deltas"]
+
+
+def text_deltas(choice: int = 0) -> Callable[[Observable[ModelResponseStream]], Observable[str]]:
+    """Gives the text that each content chunk adds.
+
+    ::
+
+        chunks  --role--"Hel"--"lo"--stop--|
+                       text_deltas()
+        texts   --------"Hel"--"lo"--------|
+
+    Chunks that add no text to the choice, as those with a role, a tool call, a finish reason or, with ``n > 1``, the
+    text of another choice, give nothing; a stream without text completes empty. An error passes. Nothing is held but,
+    where a chunk ends in the middle of a surrogate pair, that half until the other comes.
+
+    Args:
+        choice: the index of the choice.
+
+    Raises:
+        TypeError, ValueError: ``choice`` is no index; raised when the operator is made.
+
+    >>> import reactivex as rx
+    >>> from rxllm.types import ModelResponseStream
+    >>> chunks = rx.of(ModelResponseStream.of("Hel"), ModelResponseStream.of("lo"))
+    >>> _ = chunks.pipe(text_deltas()).subscribe(print)
+    Hel
+    lo
+    """
+    check_choice(choice)
+
+    def text_deltas_of(source: Observable[ModelResponseStream]) -> Observable[str]:
+        def subscribe(
+            observer: abc.ObserverBase[str], scheduler: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            deliver = observer.on_next
+            half = ""
+
+            def on_next(chunk: ModelResponseStream) -> None:
+                nonlocal half
+                text = content_of(chunk, choice)
+                if not text:
+                    return
+                if half:
+                    text, half = append_text(half, text), ""
+                if is_high_surrogate(text[-1]):
+                    text, half = text[:-1], text[-1]
+                    if not text:
+                        return
+                deliver(text)
+
+            def on_error(error: Exception) -> None:
+                if half:
+                    deliver(half)
+                observer.on_error(error)
+
+            def on_completed() -> None:
+                if half:
+                    deliver(half)
+                observer.on_completed()
+
+            return source.subscribe(on_next, on_error, on_completed, scheduler=scheduler)
+
+        return Observable(subscribe)
+
+    return text_deltas_of
