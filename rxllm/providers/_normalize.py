@@ -1,0 +1,235 @@
+"""What all dialects share: the chunks a provider sends become the chunks that rxllm promises.
+
+The role comes once a choice; a finish reason is one of four, comes once a choice and is on the choice's last chunk; the
+usage rides on the last chunk; the calls of a choice are numbered from 0 on.
+"""
+
+from typing import Final
+
+from rxllm._tool_calls import ToolCallIndexer
+from rxllm.types import BlankChoices, ModelResponseStream, Request, StreamingChoices, Usage
+
+__all__ = ["BrokenAnswer", "Normalizer", "finish_reason"]
+
+# What providers call their finish reasons, in lower case and with underscores, by what they come to.
+_FINISH_REASONS: Final[dict[str, str]] = {
+    name: reason
+    for reason, names in {
+        "stop": "stop eos end_turn stop_sequence complete",
+        "length": "length max_tokens model_length max_output_tokens token_limit model_context_window_exceeded",
+        "tool_calls": "tool_calls tool_call tool_use function_call",
+        "content_filter": "content_filter content_filtered safety refusal recitation blocklist prohibited_content spii"
+        " sensitive guardrail_intervened",
+    }.items()
+    for name in names.split()
+}
+
+# Finish reasons that say that the answer was broken off on the provider's side.
+_BROKEN: Final = frozenset({"error", "network_error", "abort", "insufficient_system_resource"})
+
+
+class BrokenAnswer(Exception):  # noqa: N818  it never leaves the dialect
+    """The provider said by a finish reason that it failed. ``said`` is its error, or one in OpenAI's shape."""
+
+    def __init__(self, said: object) -> None:
+        super().__init__()
+        self.said = said
+
+
+def finish_reason(native: str, *, called: bool) -> str:
+    """The finish reason that a provider's own comes to; one that is not known is a ``stop``.
+
+    Args:
+        native: what the provider said.
+        called: tools were called in this choice, so that a ``stop`` is ``tool_calls``.
+
+    >>> finish_reason("MAX_TOKENS", called=False), finish_reason("eos", called=True), finish_reason("new", called=False)
+    ('length', 'tool_calls', 'stop')
+    """
+    reason = _FINISH_REASONS.get(native) or _FINISH_REASONS.get(native.lower().replace("-", "_"), "stop")
+    return "tool_calls" if called and reason == "stop" else reason
+
+
+class _Choice:
+    """What is known of one choice."""
+
+    __slots__ = ("called", "delivered", "finish", "indexer", "native")
+
+    def __init__(self) -> None:
+        self.indexer: ToolCallIndexer | None = None
+        self.called = False
+        self.finish: str | None = None  # as the provider said it, last
+        self.native: str | None = None  # where the provider names its upstream's own beside it
+        self.delivered = False  # a chunk with the finish reason has been given
+
+
+class Normalizer:
+    """Makes one answer's chunks uniform.
+
+    A chunk with a finish reason is held back until the next one shows whether it was the choice's last: further deltas
+    of the choice take the finish reason over, and usage that comes by itself is put on the held chunk.
+
+    >>> normalizer = Normalizer(Request(model="gpt-4", messages=[]))
+    >>> chunks = []
+    >>> normalizer.add(ModelResponseStream.of("Hi", finish_reason="eos"), chunks)
+    >>> normalizer.add(ModelResponseStream(usage=Usage(prompt_tokens=1, completion_tokens=1)), chunks)
+    >>> chunks
+    []
+    >>> [last] = normalizer.close()
+    >>> last.choices[0].finish_reason, last.choices[0].native_finish_reason, last.reported_usage.total_tokens
+    ('stop', 'eos', 2)
+    """
+
+    __slots__ = ("_choices", "_held", "_include_usage", "_last", "_n", "_usage", "_usage_chunk")
+
+    def __init__(self, request: Request) -> None:
+        self._n = request.n
+        self._include_usage = request.include_usage
+        self._choices: dict[int, _Choice] = {}
+        self._held: ModelResponseStream | None = None
+        self._last: ModelResponseStream | None = None
+        self._usage: Usage | None = None
+        self._usage_chunk: ModelResponseStream | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether any choice has come."""
+        return bool(self._choices)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice that was asked for, and every one that came, has its finish reason."""
+        choices = self._choices
+        return len(choices) >= self._n and all(choice.finish is not None for choice in choices.values())
+
+    def add(self, chunk: ModelResponseStream, out: list[ModelResponseStream]) -> None:
+        """Takes a chunk in, and puts on ``out`` what can be given by now. The chunk may be changed.
+
+        Raises:
+            BrokenAnswer: the provider says that it failed; the chunk has been taken in.
+        """
+        usage = chunk.usage
+        if usage is not None:
+            vars(chunk)["usage"] = None
+            if usage.model_fields_set:
+                self._usage = usage
+        choices = chunk.choices
+        if not choices:
+            chunk.choices = BlankChoices()
+            if usage is not None:
+                self._usage_chunk = chunk
+            else:
+                out.append(chunk)
+            return
+        self._last = chunk
+        finishes = False
+        for choice in choices:
+            known = self._choices.get(choice.index)
+            delta = choice.delta
+            if known is None:
+                known = self._choices[choice.index] = _Choice()
+                delta.role = delta.role or "assistant"
+            elif delta.role is not None:
+                # Providers repeat the role on each chunk; writing to vars() is a tenth of pydantic's setattr.
+                vars(delta)["role"] = None
+            if delta.__pydantic_extra__:
+                _move_reasoning(choice)
+            if delta.tool_calls:
+                _number_calls(choice, known)
+            if choice.finish_reason is not None or known.finish is not None:
+                finishes = _settle(choice, known) or finishes
+        held = self._held
+        if held is not None:
+            self._release(held, choices)
+            out.append(held)
+            self._held = None
+        if finishes:
+            self._held = chunk
+            for choice in choices:
+                if choice.native_finish_reason in _BROKEN:
+                    raise _broken(choice)
+        else:
+            out.append(chunk)
+
+    def close(self) -> list[ModelResponseStream]:
+        """The answer is over: what was held back, with the usage, and the public usage chunk if that was asked for."""
+        out: list[ModelResponseStream] = []
+        held, usage, usage_chunk = self._held, self._usage, self._usage_chunk
+        self._held = self._usage = self._usage_chunk = None
+        if usage is not None and not usage.total_tokens:
+            usage.total_tokens = usage.prompt_tokens + usage.completion_tokens
+        if held is not None:
+            held.reported_usage = usage
+            out.append(held)
+        if usage is not None and (held is None or self._include_usage):
+            out.append(self._carrier(usage_chunk, usage))
+        elif held is not None and usage_chunk is not None and usage_chunk.__pydantic_extra__:
+            # Timings and the like came beside the usage.
+            held.__pydantic_extra__ = {**usage_chunk.__pydantic_extra__, **(held.__pydantic_extra__ or {})}
+        return out
+
+    def _carrier(self, usage_chunk: ModelResponseStream | None, usage: Usage) -> ModelResponseStream:
+        """The chunk without a choice that carries the usage: the provider's own where it sent one."""
+        carrier = usage_chunk or ModelResponseStream()
+        if usage_chunk is None and self._last is not None:
+            last = self._last
+            carrier.id, carrier.created, carrier.model = last.id, last.created, last.model
+            carrier.system_fingerprint = last.system_fingerprint
+        carrier.reported_usage = usage
+        carrier.usage = usage if self._include_usage else None
+        return carrier
+
+    def _release(self, held: ModelResponseStream, choices: list[StreamingChoices]) -> None:
+        """Decides, now that more has come, which finish reasons the held chunk may keep."""
+        further = {choice.index for choice in choices}
+        for choice in held.choices:
+            if choice.finish_reason is None:
+                continue
+            if choice.index in further:
+                choice.finish_reason = choice.native_finish_reason = None
+            else:
+                self._choices[choice.index].delivered = True
+
+
+def _settle(choice: StreamingChoices, known: _Choice) -> bool:
+    """Writes the finish reason of a choice that has finished, now or before; whether there is one to hold back."""
+    if choice.finish_reason:
+        known.finish = choice.finish_reason
+        known.native = choice.native_finish_reason
+    if known.finish is None or known.delivered:
+        choice.finish_reason = choice.native_finish_reason = None
+        return False
+    reason = finish_reason(known.finish, called=known.called)
+    choice.finish_reason = reason
+    native = known.native or known.finish
+    choice.native_finish_reason = native if native != reason else None
+    return True
+
+
+def _broken(choice: StreamingChoices) -> BrokenAnswer:
+    """The provider failed in this choice: it has not finished, and its own error may stand beside."""
+    native, choice.finish_reason = choice.native_finish_reason, None
+    error = (choice.__pydantic_extra__ or {}).get("error")
+    words = {"message": f"The provider broke the answer off (finish_reason {native!r})", "type": "server_error"}
+    return BrokenAnswer({"error": error or words})
+
+
+def _number_calls(choice: StreamingChoices, known: _Choice) -> None:
+    """Rewrites the indices of the tool calls to their places among the calls of the choice."""
+    known.called = True
+    if known.indexer is None:
+        known.indexer = ToolCallIndexer()
+    for call in choice.delta.tool_calls or ():
+        position = known.indexer.position(call)
+        if call.index != position or "index" not in call.model_fields_set:
+            call.index = position
+
+
+def _move_reasoning(choice: StreamingChoices) -> None:
+    """``reasoning`` is what some call ``reasoning_content``."""
+    delta, extra = choice.delta, choice.delta.__pydantic_extra__
+    if extra and "reasoning" in extra and delta.reasoning_content is None:
+        reasoning = extra["reasoning"]
+        if reasoning is None or isinstance(reasoning, str):
+            del extra["reasoning"]
+            delta.reasoning_content = reasoning
