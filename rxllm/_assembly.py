@@ -180,14 +180,13 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
     for key, value in new.items():
         old = into.get(key)
         if isinstance(value, list):
-            # A list of our own: the chunk's may be somebody else's too.
-            items: list[Any] = old if isinstance(old, list) else []
-            items += value
-            into[key] = items
+            if not isinstance(old, list):
+                old = into[key] = []
+            cast("list[Any]", old).extend(cast("list[Any]", value))
         elif isinstance(value, dict):
-            fields: dict[str, Any] = old if isinstance(old, dict) else {}
-            _merge(fields, cast("dict[str, Any]", value))
-            into[key] = fields
+            if not isinstance(old, dict):
+                old = into[key] = {}
+            _merge(cast("dict[str, Any]", old), cast("dict[str, Any]", value))
         elif value is not None or key not in into:
             into[key] = value
 

@@ -332,7 +332,8 @@ class _Maker:
         least: int = schema.get("minItems", 0)
         named = len(self.clues.several) if isinstance(rest, dict) and "string" in _types(rest) else 0
         # One more than the array to avoid has: lengths tell arrays apart.
-        count = max([least, len(first), named, 1, *(len(other) + 1 for other in avoid if isinstance(other, list))])
+        lengths = [len(cast("Sequence[Any]", other)) for other in avoid if isinstance(other, list)]
+        count = max([least, len(first), named, 1, *(length + 1 for length in lengths)])
         made: list[Any] = []
         for position in range(min(count, schema.get("maxItems", count))):
             part = first[position] if position < len(first) else rest
@@ -371,9 +372,7 @@ class _Maker:
                 return text
         raise UnsatisfiableError(f"the simulator finds no string for '{key}'")
 
-    def _strings(
-        self, schema: Schema, key: str, avoid: Sequence[Any], least: int, most: int | None
-    ) -> Iterator[str]:
+    def _strings(self, schema: Schema, key: str, avoid: Sequence[Any], least: int, most: int | None) -> Iterator[str]:
         if schema.get("format") in FORMATS:
             usual, shape = FORMATS[schema["format"]]
             yield from (match[0] for match in re.finditer(shape, self.clues.prompt))

@@ -66,8 +66,20 @@ _THINGS = ("brass key", "torn photograph", "small blue notebook", "compass", "bo
 _SLOTS: dict[str, Sequence[str]] = {
     "weather": ("a thin grey rain", "a fog that would not lift", "a bright hard frost", "a warm wind", "an early snow"),
     "season": ("late autumn", "the wet spring", "the longest summer", "a mild winter", "the week before harvest"),
-    "room": ("the reading room", "a kitchen that smelt of bread", "the signal box", "the back of the chapel", "the attic"),
-    "sound": ("a door closing softly", "a step on gravel", "somebody humming", "water moving in the dark", "a far bell"),
+    "room": (
+        "the reading room",
+        "a kitchen that smelt of bread",
+        "the signal box",
+        "the back of the chapel",
+        "the attic",
+    ),
+    "sound": (
+        "a door closing softly",
+        "a step on gravel",
+        "somebody humming",
+        "water moving in the dark",
+        "a far bell",
+    ),
     "feeling": ("relief", "a small, stubborn hope", "something close to laughter", "unease", "great patience", "doubt"),
 }
 
@@ -227,7 +239,7 @@ def topic_of(prompt: str) -> str | None:
     if not line or _only_kind(line):
         return None
     words = line.split(" ")
-    quoted = " ".join(words[:6]).strip(" .?!,;:\"“”") + (" …" if len(words) > 6 else "")
+    quoted = " ".join(words[:6]).strip(' .?!,;:"“”') + (" …" if len(words) > 6 else "")
     return f"the words “{quoted}”"
 
 
@@ -291,7 +303,9 @@ def _said(content: str) -> str:
     except ValueError:
         return content.strip().rstrip(".") or "there is nothing"
     if isinstance(result, dict) and result:
-        said = [f"{str(name).replace('_', ' ')} is {_plain(part)}" for name, part in cast("dict[str, Any]", result).items()]
+        said = [
+            f"{str(name).replace('_', ' ')} is {_plain(part)}" for name, part in cast("dict[str, Any]", result).items()
+        ]
         return " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)
     return f"the result is {_plain(result)}"
 

@@ -196,7 +196,9 @@ class _Completion:
 
     def as_whole(self) -> Iterator[Event]:
         """One JSON object, after the time that generating it takes."""
-        messages: list[dict[str, Any]] = [{"role": "assistant", "content": None, "refusal": None} for _ in self._choices]
+        messages: list[dict[str, Any]] = [
+            {"role": "assistant", "content": None, "refusal": None} for _ in self._choices
+        ]
         for index, piece in self._pieces():
             if piece is not None:
                 yield None
@@ -296,7 +298,7 @@ def _best(functions: list[FunctionTool], prompt: str) -> FunctionTool:
     words = words_of(prompt)
 
     def fit(function: FunctionTool) -> tuple[int, int]:
-        properties = (function.parameters or {}).get("properties") or {}
+        properties: dict[str, Any] = (function.parameters or {}).get("properties") or {}
         described = words_of(" ".join([function.description or "", *properties]))
         return len(words & words_of(function.name)), len(words & described)
 

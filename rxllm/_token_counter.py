@@ -28,9 +28,9 @@ _CASED = (
 )
 _LETTER = _CASED + _CASELESS
 # Never the apostrophe, which contractions begin with.
-_PUNCTUATION = re.escape('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~')
-# Beside it that of Chinese and Japanese.
-_PUNCTUATION += "\u3001\u3002\u300a-\u300f\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f"
+_ASCII_PUNCTUATION = re.escape('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~')
+_WIDE_PUNCTUATION = "\u3001\u3002\u300a-\u300f\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f"
+_PUNCTUATION = _ASCII_PUNCTUATION + _WIDE_PUNCTUATION
 
 _BEFORE_SPACE = r"(?<=\S)(?=[\t \u00a0\u3000])"
 _CL100K_BOUNDARY = "|".join(

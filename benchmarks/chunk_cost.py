@@ -1,0 +1,164 @@
+"""What a chunk costs: rxllm beside httpx with json.loads, over the same server, in one run.
+
+    python benchmarks/chunk_cost.py [--chunks 2000] [--rounds 7]
+
+A server in a process of its own streams chunks of about 300 bytes, one or sixteen events a packet. Each client reads the
+same stream in turn, round after round; the figures are the medians of the CPU time per chunk, and the ratios are taken
+round by round, since machines are noisy.
+"""
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+from reactivex import operators as rxops
+
+import rxllm
+from rxllm import operators as ops
+
+MESSAGES = [{"role": "user", "content": "Hello"}]
+
+
+def _event(number: int) -> bytes:
+    body = {
+        "id": "chatcmpl-BDA7OEUOiPJr6S3fbWdwAE3GbR2n5",
+        "object": "chat.completion.chunk",
+        "created": 1742476858,
+        "model": "gpt-4o-2024-08-06",
+        "service_tier": "default",
+        "system_fingerprint": "fp_eb9dce56a8",
+        "choices": [{"index": 0, "delta": {"content": f" word{number % 100}"}, "logprobs": None, "finish_reason": None}],
+        "usage": None,
+    }
+    return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
+
+
+def _serve(connection: Any) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            try:
+                head = await reader.readuntil(b"\r\n\r\n")
+            except asyncio.IncompleteReadError:
+                writer.close()
+                return
+            lengths = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
+            body = json.loads(await reader.readexactly(int(lengths[0])))
+            chunks, a_packet = (int(part) for part in body["model"].split("x"))
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+            for start in range(0, chunks, a_packet):
+                data = b"".join(_event(number) for number in range(start, min(start + a_packet, chunks)))
+                writer.write(b"%x\r\n%b\r\n" % (len(data), data))
+                await writer.drain()
+                await asyncio.sleep(0)
+            finish = b'data: {"id":"x","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+            writer.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(finish), finish))
+            await writer.drain()
+
+    async def main() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        connection.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(main())
+
+
+def _clients(url: str) -> dict[str, Callable[[str], int]]:
+    import httpx
+
+    client = httpx.Client()
+
+    def bare(model: str) -> int:
+        count = 0
+        with client.stream("POST", f"{url}/chat/completions", json={"model": model, "messages": MESSAGES}) as response:
+            for line in response.iter_lines():
+                if line.startswith("data: ") and line != "data: [DONE]":
+                    json.loads(line[6:])
+                    count += 1
+        return count
+
+    def stream(model: str) -> Any:
+        return rxllm.completion(f"openai/{model}", MESSAGES, stream=True, api_base=url, api_key="none")
+
+    def loop(model: str) -> int:
+        count = 0
+        for _ in stream(model):
+            count += 1
+        return count
+
+    def pipeline(model: str) -> int:
+        count = 0
+        four = (rxops.filter(lambda _: True), ops.require_finish(), ops.take_chunks(10**9), ops.text_deltas())
+        for _ in stream(model).pipe(*four):
+            count += 1
+        return count + 1
+
+    def loop_async(model: str) -> int:
+        async def consume() -> int:
+            count = 0
+            async for _ in stream(model):
+                count += 1
+            return count
+
+        return asyncio.run(consume())
+
+    def bare_async(model: str) -> int:
+        async def consume() -> int:
+            count = 0
+            async with (
+                httpx.AsyncClient() as client,
+                client.stream("POST", f"{url}/chat/completions", json={"model": model, "messages": MESSAGES}) as response,
+            ):
+                async for line in response.aiter_lines():
+                    if line.startswith("data: ") and line != "data: [DONE]":
+                        json.loads(line[6:])
+                        count += 1
+            return count
+
+        return asyncio.run(consume())
+
+    return {
+        "httpx + json.loads": bare,
+        "rxllm, loop": loop,
+        "rxllm, four operators": pipeline,
+        "httpx + json.loads, async": bare_async,
+        "rxllm, async for": loop_async,
+    }
+
+
+def main() -> None:
+    """Prints a table of CPU microseconds per chunk, and of ratios to httpx with json.loads."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--chunks", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    os.environ["NO_PROXY"] = "*"
+    ours, theirs = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
+    server.start()
+    clients = _clients(f"http://127.0.0.1:{ours.recv()}/v1")
+    print(f"{'':28}{'events a packet':>16}{'us a chunk':>12}{'ratio':>8}")
+    for a_packet in (1, 16):
+        times: dict[str, list[float]] = {name: [] for name in clients}
+        for round_number in range(arguments.rounds + 1):
+            for name, client in clients.items():
+                started = time.process_time()
+                count = client(f"{arguments.chunks}x{a_packet}")
+                elapsed = time.process_time() - started
+                assert count == arguments.chunks + 1, (name, count)
+                if round_number:  # the first is for warming up
+                    times[name].append(elapsed / count * 1e6)
+        for name, measured in times.items():
+            base = times["httpx + json.loads, async" if "async" in name else "httpx + json.loads"]
+            ratio = statistics.median(ours / theirs for ours, theirs in zip(measured, base, strict=True))
+            print(f"{name:28}{a_packet:>16}{statistics.median(measured):>12.2f}{ratio:>8.2f}")
+    server.kill()
+
+
+if __name__ == "__main__":
+    main()

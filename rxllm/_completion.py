@@ -1,0 +1,262 @@
+"""``completion()`` and ``acompletion()``: arguments become a Request, and a Request a Stream."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
+
+from pydantic import SecretStr
+
+from rxllm._exchange import Call
+from rxllm._loop import AsyncReading, SyncReading
+from rxllm._mock import mock_chunks
+from rxllm._stream import Stream
+from rxllm._timeouts import timeouts_from
+from rxllm.providers import resolve
+from rxllm.types import ModelResponse, ModelResponseStream, Request
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["acompletion", "completion"]
+
+
+@overload
+def completion(
+    model: str, messages: Sequence[Any], *, stream: Literal[True], **parameters: Any
+) -> Stream[ModelResponseStream]: ...
+@overload
+def completion(
+    model: str, messages: Sequence[Any], *, stream: Literal[False] | None = None, **parameters: Any
+) -> ModelResponse: ...
+@overload
+def completion(
+    model: str, messages: Sequence[Any], *, stream: bool | None, **parameters: Any
+) -> Stream[ModelResponseStream] | ModelResponse: ...
+def completion(
+    model: str,
+    messages: Sequence[Any],
+    *,
+    stream: bool | None = False,
+    stream_options: Mapping[str, Any] | None = None,
+    timeout: "float | httpx.Timeout | None" = None,
+    max_tokens: int | None = None,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    tool_choice: str | Mapping[str, Any] | None = None,
+    temperature: float | None = None,
+    n: int | None = None,
+    stop: str | Sequence[str] | None = None,
+    response_format: Any = None,
+    api_key: str | None = None,
+    api_base: str | None = None,
+    base_url: str | None = None,
+    custom_llm_provider: str | None = None,
+    max_retries: int | None = None,
+    num_retries: int | None = None,
+    extra_headers: Mapping[str, str] | None = None,
+    extra_body: Mapping[str, Any] | None = None,
+    mock_response: Any = None,
+    http_client: "httpx.Client | httpx.AsyncClient | None" = None,
+    **provider_params: Any,
+) -> Stream[ModelResponseStream] | ModelResponse:
+    """A completion: a ``Stream`` of chunks with ``stream=True``, else the whole ``ModelResponse``.
+
+    A Stream comes at once and nothing is sent before it is consumed; each loop over it sends a request of its own. The
+    whole response is the same stream, reduced by ``build_response()``; its ``usage`` is always filled.
+
+    Args:
+        model: such as ``"gpt-4"``, ``"openai/gpt-4o"``, ``"hosted_vllm/..."`` or ``"sim/story"``, which needs no key.
+        messages: the conversation, as dictionaries or as messages of an earlier response.
+        stream: whether to give the Stream of chunks.
+        stream_options: ``{"include_usage": True}`` for a last chunk that carries ``usage``.
+        timeout: seconds to wait at most, each time: for the connection, the first event, the next event. Six hundred by
+            default. An ``httpx.Timeout`` sets connecting (``connect``) and waiting (``read``) apart.
+        max_tokens: how many tokens the answer may have at most.
+        tools: the functions that the model may call.
+        tool_choice: which of them it is to call, or ``"auto"``, ``"none"``, ``"required"``.
+        temperature: how freely it chooses.
+        n: how many choices to give.
+        stop: sequences at which it stops.
+        response_format: a JSON schema in OpenAI's form, or a pydantic class, which ``message.parsed`` then holds.
+        api_key: the key; by default the provider's environment variable, read when the request is sent.
+        api_base: where to send it; ``base_url`` is another name for it.
+        base_url: see ``api_base``.
+        custom_llm_provider: the provider, where ``model`` does not say it; ``"openai"`` for anything OpenAI-shaped.
+        max_retries: how often to try again before the first chunk, two by default; ``num_retries`` is another name.
+        num_retries: see ``max_retries``.
+        extra_headers: further HTTP headers.
+        extra_body: further members of the request's body, sent as they are.
+        mock_response: what to answer with, instead of sending anything: a text, a list of texts (a chunk each), or an
+            exception to fail with.
+        http_client: an ``httpx.Client`` or ``httpx.AsyncClient`` of one's own.
+        provider_params: whatever else the provider takes, sent as it is.
+
+    Raises:
+        BadRequestError: the model names no known provider.
+        TypeError: an argument is of the wrong kind.
+        ValueError: an argument has an impossible value.
+        APIError: with ``stream=False``, whatever the stream would have ended with.
+
+    >>> from rxllm import completion
+    >>> response = completion("sim/echo", [{"role": "user", "content": "Hello"}], extra_body={"delay": 0})
+    >>> response.choices[0].message.content
+    'Hello'
+    """
+    if not stream and _is_http_client(http_client, "AsyncClient"):
+        raise TypeError("completion() without stream=True blocks, and an httpx.AsyncClient cannot: use an httpx.Client.")
+    named = {
+        "stream_options": stream_options,
+        "max_tokens": max_tokens,
+        "tools": tools,
+        "tool_choice": tool_choice,
+        "temperature": temperature,
+        "n": n,
+        "stop": stop,
+        "response_format": response_format,
+        "extra_body": extra_body,
+    }
+    params = {name: value for name, value in {**named, **provider_params}.items() if value is not None}
+    provider, wire_model = resolve(model, custom_llm_provider)
+    request = Request(
+        model=model, messages=_plain(messages), params=params, provider=provider.name, wire_model=wire_model
+    )
+    call = Call(
+        request=request,
+        provider=provider,
+        timeouts=timeouts_from(timeout),
+        max_retries=_retries(max_retries, num_retries),
+        api_base=_address(api_base, base_url),
+        api_key=SecretStr(api_key) if api_key else None,
+        extra_headers={name: SecretStr(str(value)) for name, value in (extra_headers or {}).items()},
+    )
+    _check(http_client, stream_options, n)
+    chunks: Stream[ModelResponseStream]
+    if mock_response is not None:
+        chunks = Stream.from_source(mock_chunks(mock_response, request), request)
+    else:
+        chunks = Stream.from_source(_RequestSource(call, http_client), request)
+    if stream:
+        return chunks
+    from rxllm.operators import build_response
+
+    return chunks.pipe(build_response()).run()
+
+
+@overload
+async def acompletion(
+    model: str, messages: Sequence[Any], *, stream: Literal[True], **parameters: Any
+) -> Stream[ModelResponseStream]: ...
+@overload
+async def acompletion(
+    model: str, messages: Sequence[Any], *, stream: Literal[False] | None = None, **parameters: Any
+) -> ModelResponse: ...
+@overload
+async def acompletion(
+    model: str, messages: Sequence[Any], *, stream: bool | None, **parameters: Any
+) -> Stream[ModelResponseStream] | ModelResponse: ...
+async def acompletion(
+    model: str, messages: Sequence[Any], *, stream: bool | None = False, **parameters: Any
+) -> Stream[ModelResponseStream] | ModelResponse:
+    """``completion()`` on an event loop: the same arguments, and the same results, awaited.
+
+    With ``stream=True`` the Stream is meant for ``async for``; awaiting ``acompletion`` sends nothing yet.
+
+    Raises:
+        TypeError: ``http_client`` is an ``httpx.Client``, which would block the event loop.
+
+    >>> import asyncio
+    >>> from rxllm import acompletion
+    >>> asking = acompletion("sim/echo", [{"role": "user", "content": "Hello"}], extra_body={"delay": 0})
+    >>> asyncio.run(asking).choices[0].message.content
+    'Hello'
+    """
+    if _is_http_client(parameters.get("http_client"), "Client"):
+        raise TypeError("acompletion() cannot use an httpx.Client, which would block: use an httpx.AsyncClient.")
+    chunks = completion(model, messages, stream=True, **parameters)
+    if stream:
+        return chunks
+    from rxllm.operators import build_response
+
+    return await chunks.pipe(build_response())
+
+
+class _RequestSource:
+    """Opens a request for each subscription. Nothing of httpx is imported before."""
+
+    def __init__(self, call: Call, http_client: Any) -> None:
+        self._call = call
+        self._http_client = http_client
+
+    def open(self) -> SyncReading:
+        from rxllm._transport import SyncReader
+
+        if _is_http_client(self._http_client, "AsyncClient"):
+            raise TypeError("This Stream has an httpx.AsyncClient: it can be consumed on an event loop only.")
+        return cast(SyncReading, SyncReader(self._call, self._http_client or self._simulator()))
+
+    def open_async(self) -> AsyncReading:
+        from rxllm._transport import AsyncReader
+
+        if _is_http_client(self._http_client, "Client"):
+            raise TypeError("This Stream has an httpx.Client, which would block the event loop: use an AsyncClient.")
+        return cast(AsyncReading, AsyncReader(self._call, self._http_client or self._simulator()))
+
+    def _simulator(self) -> Any:
+        if self._call.provider.name != "sim":
+            return None
+        from rxllm._simulator import Simulator
+
+        return Simulator()
+
+
+def _is_http_client(value: Any, name: str) -> bool:
+    """Whether it is an httpx client of that name; whoever has one has imported httpx."""
+    httpx = sys.modules.get("httpx")
+    return httpx is not None and isinstance(value, getattr(httpx, name))
+
+
+def _check(http_client: Any, stream_options: Any, n: Any) -> None:
+    if http_client is not None and not (
+        _is_http_client(http_client, "Client") or _is_http_client(http_client, "AsyncClient")
+    ):
+        raise TypeError(f"http_client is an httpx.Client or httpx.AsyncClient, not {type(http_client).__name__}.")
+    if stream_options is not None and not isinstance(stream_options, Mapping):
+        raise TypeError('stream_options is a dictionary such as {"include_usage": True}.')
+    if n is not None and (not isinstance(n, int) or n < 1):
+        raise ValueError(f"n is a number of choices from 1 on, not {n!r}.")
+
+
+def _plain(messages: Any) -> list[dict[str, Any]]:
+    """The messages as dictionaries; those of an earlier response may stand among them as they are."""
+    if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Sequence):
+        raise TypeError('messages is a list of dictionaries such as {"role": "user", "content": "Hello"}.')
+    plain: list[dict[str, Any]] = []
+    for position, message in enumerate(cast(Sequence[Any], messages)):
+        if isinstance(message, Mapping):
+            plain.append(dict(cast(Mapping[str, Any], message)))
+        elif hasattr(message, "model_dump"):
+            plain.append(message.model_dump(exclude_none=True))
+        else:
+            raise TypeError(f"messages[{position}] is a dictionary or a message, not {type(message).__name__}.")
+    if not plain:
+        raise ValueError("messages is empty: there is nothing to complete.")
+    return plain
+
+
+def _retries(max_retries: int | None, num_retries: int | None) -> int:
+    if max_retries is not None and num_retries is not None and max_retries != num_retries:
+        raise ValueError("max_retries and num_retries are two names of one argument: give one of them.")
+    retries = max_retries if max_retries is not None else num_retries
+    if retries is None:
+        return 2
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        raise ValueError(f"max_retries is a whole number from 0 on, not {retries!r}.")
+    return retries
+
+
+def _address(api_base: str | None, base_url: str | None) -> str | None:
+    if api_base and base_url and api_base != base_url:
+        raise ValueError("api_base and base_url are two names of one argument: give one of them.")
+    address = api_base or base_url or None
+    if address is not None and not address.startswith(("http://", "https://")):
+        raise ValueError(f"api_base starts with http:// or https://, and {address!r} does not.")
+    return address

@@ -1,0 +1,239 @@
+"""One request's life, sans I/O: it says what to do next and is told what came.
+
+``Exchange.steps()`` is a generator. What it yields, and what it wants to be sent back:
+
+======================  ==============================================================================
+``Send``                send this HTTP request; a ``Head``, or a ``Failure``
+``READ``                read from the body; bytes, ``None`` at its end, or a ``Failure``
+a list of chunks        deliver them; nothing
+``CLOSE``               hang up; nothing
+``Sleep``               wait that many seconds; nothing
+======================  ==============================================================================
+
+It returns when the provider's own end has come, and raises an ``APIError`` otherwise. ``deadline`` is, at any moment,
+the monotonic time until which content has to come.
+"""
+
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
+
+from pydantic import SecretStr
+
+from rxllm._secrets import scrub
+from rxllm._timeouts import Timeouts
+from rxllm.exceptions import APIConnectionError, APIError, AuthenticationError, IncompleteStreamError, Timeout
+from rxllm.providers._base import HTTPRequest, Provider, Reading
+from rxllm.types import ModelResponseStream, Request
+
+__all__ = ["CLOSE", "READ", "Call", "Exchange", "Failure", "Head", "Send", "Signal", "Sleep", "Step", "Told"]
+
+_log = logging.getLogger("rxllm")
+
+_LARGEST_ERROR_BODY: Final = 1 << 20
+_LONGEST_RETRY_WAIT: Final = 60.0
+
+
+class Signal:
+    """A step without anything more to say."""
+
+
+READ: Final = Signal()
+CLOSE: Final = Signal()
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this; ``connect`` bounds connecting, in seconds."""
+
+    http: HTTPRequest
+    connect: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait this many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The status and the headers, lower-cased, of a response."""
+
+    status: int
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong on the network, and in what words."""
+
+    kind: Literal["connect", "connect timeout", "timeout", "broken"]
+    reason: str
+
+
+Step = Send | Sleep | Signal | list[ModelResponseStream]
+Told = Head | Failure | bytes | None
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request together with all that sending it takes. The key is hidden from ``repr``, as the headers are."""
+
+    request: Request
+    provider: Provider
+    timeouts: Timeouts
+    max_retries: int
+    api_base: str | None = None
+    api_key: SecretStr | None = None
+    extra_headers: Mapping[str, SecretStr] = field(default_factory=dict[str, SecretStr])
+
+
+class Exchange:
+    """The life of one request: open, retry, read, deadlines, proof of the end."""
+
+    def __init__(self, call: Call, clock: Callable[[], float] = time.monotonic) -> None:
+        self.call = call
+        self.deadline: float | None = None
+        self._clock = clock
+        self._chunks = 0
+        self._secrets: list[str] = []
+
+    def steps(self) -> Generator[Step, Told, None]:
+        """The steps, retried before the first chunk where the failure is one that passes."""
+        for attempt in range(self.call.max_retries + 1):
+            error, passing = yield from self._attempt()
+            if error is None:
+                return
+            # Raised here and not where it was met: no traceback of ours then leads to a frame that holds the key.
+            if not passing or self._chunks or attempt == self.call.max_retries:
+                raise scrub(error, self._secrets)
+            seconds = _retry_wait(attempt, error.headers)
+            _log.info("%s: trying again in %.2f s: %s", self.call.request.model, seconds, scrub(error, self._secrets))
+            yield Sleep(seconds)
+
+    def _attempt(self) -> Generator[Step, Told, tuple[APIError | None, bool]]:
+        """One try: its error, if any, and whether that is one that may pass."""
+        call = self.call
+        http = self._http_request()
+        self._expect(call.timeouts.first)
+        head = yield Send(http, call.timeouts.connect)
+        if not isinstance(head, Head):
+            return self._broken(head, "before an answer"), isinstance(head, Failure) and head.kind != "timeout"
+        if not 200 <= head.status < 300:
+            body = yield from self._error_body()
+            yield CLOSE
+            error = call.provider.dialect.error(call.request, head.status, head.headers, body)
+            return error, head.status in (408, 409, 429) or head.status >= 500
+        return (yield from self._body(head)), False
+
+    def _body(self, head: Head) -> Generator[Step, Told, APIError | None]:
+        reading: Reading = self.call.provider.dialect.reading(self.call.request, head.headers)
+        feed, clock, idle = reading.feed, self._clock, self.call.timeouts.idle
+        events = 0
+        while True:
+            data = yield READ
+            if type(data) is not bytes:
+                break
+            chunks = feed(data)
+            if reading.events != events:
+                events = reading.events
+                self.deadline = None if idle is None else clock() + idle
+            elif self.deadline is not None and clock() > self.deadline:
+                # What comes is keep-alive comments: with a client of the user's own, nothing else would notice.
+                data = Failure("timeout", "")
+                break
+            if chunks:
+                yield self._counted(chunks, head)
+            if reading.failure is not None or reading.complete:
+                break
+        if type(data) is not bytes:
+            chunks = reading.end()
+            if chunks:
+                yield self._counted(chunks, head)
+        if reading.failure is None and not reading.complete:
+            return self._broken(data if isinstance(data, Failure) else None, "in the middle of the answer")
+        if reading.failure is not None:
+            yield CLOSE
+        return reading.failure
+
+    def _counted(self, chunks: list[ModelResponseStream], head: Head) -> list[ModelResponseStream]:
+        if not self._chunks:
+            chunks[0].response_headers = head.headers
+        self._chunks += len(chunks)
+        return chunks
+
+    def _error_body(self) -> Generator[Step, Told, bytes]:
+        body = bytearray()
+        while len(body) < _LARGEST_ERROR_BODY:
+            data = yield READ
+            if not isinstance(data, bytes):
+                break
+            body += data
+        return bytes(body)
+
+    def _http_request(self) -> HTTPRequest:
+        """The HTTP request, with the key and the base URL as the environment has them now."""
+        call, provider = self.call, self.call.provider
+        variables = (os.environ.get(name) for name in provider.base_url_variables)
+        base_url = call.api_base or next((value for value in variables if value), None) or provider.base_url
+        if base_url is None:
+            names = " or ".join(("api_base=", *provider.base_url_variables))
+            raise APIConnectionError(
+                f"{provider.name} has no address of its own: say where it is with {names}.",
+                llm_provider=provider.name,
+                model=call.request.model,
+            )
+        key = call.api_key.get_secret_value() if call.api_key else ""
+        if not key and provider.key_variable:
+            key = os.environ.get(provider.key_variable, "")
+        if not key and provider.key_required:
+            raise AuthenticationError(
+                f"No key for {provider.name}: set {provider.key_variable} or pass api_key=.",
+                llm_provider=provider.name,
+                model=call.request.model,
+            )
+        http = provider.dialect.http_request(call.request, base_url.rstrip("/"), key or None, provider)
+        extra = {name.lower(): value.get_secret_value() for name, value in call.extra_headers.items()}
+        self._secrets = [secret for secret in (key, *extra.values()) if secret]
+        return replace(http, headers={**http.headers, **extra})
+
+    def _expect(self, seconds: float | None) -> None:
+        self.deadline = None if seconds is None else self._clock() + seconds
+
+    def _broken(self, failure: Told, when: str) -> APIError:
+        """The typed error for a connection that failed, or ended without the provider's end."""
+        call = self.call
+        came = f"{self._chunks} chunk{'' if self._chunks == 1 else 's'} had come"
+        names = {"llm_provider": call.provider.name, "model": call.request.model}
+        if not isinstance(failure, Failure):
+            return IncompleteStreamError(
+                f"The stream ended {when}, without the provider's own end; {came}.", **names
+            )
+        if failure.kind == "connect timeout":
+            return Timeout(f"No connection within {call.timeouts.connect:g} seconds.", **names)
+        if failure.kind == "timeout":
+            bound = call.timeouts.idle if self._chunks else call.timeouts.first
+            what = "further" if self._chunks else "first"
+            return Timeout(f"No {what} event within {bound:g} seconds; {came}.", **names)
+        if failure.kind == "connect":
+            return APIConnectionError(f"No connection: {failure.reason}", **names)
+        error = IncompleteStreamError if self._chunks else APIConnectionError
+        return error(f"The connection broke {when}: {failure.reason}; {came}.", **names)
+
+
+def _retry_wait(attempt: int, headers: Mapping[str, str]) -> float:
+    """Seconds to wait: as the server says, up to a minute, else growing from half a second to eight, with jitter."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers[name]) * unit
+        except (KeyError, ValueError):
+            continue
+        if 0 <= seconds <= _LONGEST_RETRY_WAIT:
+            return seconds
+    return min(0.5 * 2.0**attempt, 8.0) * random.uniform(0.75, 1.0)  # noqa: S311  jitter, no secret

@@ -1,0 +1,674 @@
+"""The loop that drives a Stream: a scheduler, its readers and its timers.
+
+Whoever consumes a Stream (a ``for``, an ``async for``, ``run()``, a worker behind ``subscribe()``) does it with a loop,
+and passes that loop down as the scheduler of the subscription. A Stream that is subscribed with a loop on that loop's
+own thread *attaches* a reader to it and reads nothing by itself. All operators, callbacks and timers then run on the
+loop's thread, one at a time, and the Rx grammar holds without locks.
+
+With one open reader and nothing scheduled, the loop reads in the calling thread whenever the operators have nothing
+ready: no thread, no queue, and a slow consumer slows the sender. With several readers, or a timer pending, each reader
+is pumped by a worker (or a task) into a small buffer of its own, and the loop delivers what comes first.
+
+``Loop`` decides; ``ThreadLoop`` and ``TaskLoop`` only wait, each in its way. Undelayed actions have a queue in the loop
+and not reactivex's current-thread trampoline: a ``for`` inside somebody's callback would find that one taken.
+"""
+
+import asyncio
+import contextlib
+import heapq
+import queue
+import threading
+import time
+from abc import abstractmethod
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from itertools import count
+from typing import Any, Final, Protocol, TypeVar
+
+from reactivex import Observable, abc
+from reactivex.disposable import SingleAssignmentDisposable
+from reactivex.scheduler.periodicscheduler import PeriodicScheduler
+
+from rxllm import _workers
+
+__all__ = ["AsyncReading", "Loop", "Source", "SyncReading", "TaskLoop", "ThreadLoop"]
+
+_T = TypeVar("_T")
+
+# How many packets a pump may be ahead of its loop.
+_BUFFERED_PACKETS: Final = 4
+
+
+class SyncReading(Protocol):
+    """What a ``ThreadLoop`` reads from. ``close`` may be called from any thread, and wakes a ``pull`` under way."""
+
+    def pull(self) -> list[Any] | None:
+        """The next items, ``None`` at the end."""
+        ...
+
+    def drain(self) -> None:
+        """After the end: lets go of what the reading held."""
+        ...
+
+    def close(self) -> None:
+        """Ends the reading at once."""
+        ...
+
+
+class AsyncReading(Protocol):
+    """What a ``TaskLoop`` reads from."""
+
+    async def pull(self) -> list[Any] | None:
+        """The next items, ``None`` at the end."""
+        ...
+
+    async def drain(self) -> None:
+        """After the end: lets go of what the reading held."""
+        ...
+
+    def close(self) -> bool:
+        """Ends the reading at once; true where ``aclose`` is still to be awaited."""
+        ...
+
+    async def aclose(self) -> None:
+        """Lets go of what the reading held, after ``close``."""
+        ...
+
+
+class Source(Protocol):
+    """What a root Stream is made of: it opens a reading for each subscription."""
+
+    def open(self) -> SyncReading:
+        """A reading for a thread."""
+        ...
+
+    def open_async(self) -> AsyncReading:
+        """A reading for an event loop."""
+        ...
+
+
+class _Step:
+    """What the loop's turns ask their driver to do."""
+
+
+_READ: Final = _Step()
+_WAIT: Final = _Step()
+
+
+class _Action(abc.DisposableBase):
+    """Something scheduled."""
+
+    __slots__ = ("_action", "_inner", "_scheduler", "_state", "cancelled", "timer")
+
+    def __init__(self, scheduler: "Loop", action: abc.ScheduledAction[Any], state: Any, *, timer: bool) -> None:
+        self._scheduler = scheduler
+        self._action = action
+        self._state = state
+        self._inner = SingleAssignmentDisposable()
+        self.cancelled = False
+        self.timer = timer
+
+    def invoke(self) -> None:
+        self._inner.disposable = self._scheduler.invoke_action(self._action, self._state)
+
+    def dispose(self) -> None:
+        if not self.cancelled:
+            self.cancelled = True
+            if self.timer:
+                self._scheduler.timer_cancelled()
+            self._inner.dispose()
+
+
+class _Port(abc.DisposableBase):
+    """An open reading in a loop, and the observer that it feeds."""
+
+    __slots__ = ("closed", "items", "loop", "observer", "pumped", "reading", "slots")
+
+    def __init__(self, loop: "Loop", reading: Any, observer: abc.ObserverBase[Any], slots: Any) -> None:
+        self.loop = loop
+        self.reading = reading
+        self.observer = observer
+        self.items: Iterator[Any] = iter(())
+        self.pumped = False
+        self.closed = False
+        self.slots = slots
+
+    def dispose(self) -> None:
+        self.loop.detach(self)
+
+
+class Loop(PeriodicScheduler):
+    """The rules of a loop, without any waiting. ``pulled`` tells that a consumer takes the items one by one."""
+
+    def __init__(self, *, pulled: bool) -> None:
+        super().__init__()
+        self.subscription = SingleAssignmentDisposable()
+        self._pulled = pulled
+        self._driven = pulled
+        self._thread: int | None = threading.get_ident() if pulled else None
+        self._ports: list[_Port] = []
+        self._current: _Port | None = None
+        self._actions: deque[_Action] = deque()
+        self._timers: list[tuple[float, int, _Action]] = []
+        self._live_timers = 0
+        self._order = count()
+        self._mutex = threading.RLock()
+        # True while nothing but the current port can have anything to deliver: then its items go out in a plain loop.
+        self._quiet = False
+        self._waiting = False
+        self._ready: deque[Any] = deque()
+        self._over = False
+        self._error: Exception | None = None
+
+    # -- a scheduler
+
+    def schedule(self, action: abc.ScheduledAction[Any], state: Any = None) -> abc.DisposableBase:
+        """Runs ``action`` on the loop's thread, after what is being delivered."""
+        item = _Action(self, action, state, timer=False)
+        self._actions.append(item)
+        self._quiet = False
+        self._stir()
+        return item
+
+    def schedule_relative(
+        self, duetime: Any, action: abc.ScheduledAction[Any], state: Any = None
+    ) -> abc.DisposableBase:
+        """Runs ``action`` on the loop's thread after ``duetime`` seconds."""
+        seconds = self.to_seconds(duetime)
+        if seconds <= 0:
+            return self.schedule(action, state)
+        item = _Action(self, action, state, timer=True)
+        with self._mutex:
+            heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), item))
+            self._live_timers += 1
+        self._quiet = False
+        self._stir()
+        return item
+
+    def schedule_absolute(
+        self, duetime: Any, action: abc.ScheduledAction[Any], state: Any = None
+    ) -> abc.DisposableBase:
+        """Runs ``action`` on the loop's thread at ``duetime``."""
+        return self.schedule_relative(self.to_datetime(duetime) - self.now, action, state)
+
+    def timer_cancelled(self) -> None:
+        """A timer was disposed of; it stays in the heap until it would be due, and counts no more."""
+        with self._mutex:
+            self._live_timers -= 1
+            if not self._live_timers:
+                self._timers.clear()
+
+    # -- readings
+
+    def here(self) -> bool:
+        """Whether the caller is on this loop's thread, and the loop is running."""
+        return self._driven and self._thread == threading.get_ident()
+
+    def attach(self, source: Source, observer: abc.ObserverBase[Any]) -> abc.DisposableBase:
+        """Opens a reading of ``source`` and feeds ``observer`` with it, on this loop."""
+        port = self._open(source, observer)
+        with self._mutex:
+            self._ports.append(port)
+        self._quiet = False
+        self._stir()
+        return port
+
+    def detach(self, port: _Port) -> None:
+        """Closes a port, from any thread."""
+        if self._drop(port):
+            self._close_reading(port)
+            if threading.get_ident() != self._thread:
+                self._wake()
+
+    def stop(self) -> None:
+        """Ends everything that runs on this loop, from any thread."""
+        self.subscription.dispose()
+        for port in list(self._ports):
+            self.detach(port)
+        with self._mutex:
+            self._actions.clear()
+            self._timers.clear()
+            self._live_timers = 0
+        self._wake()
+
+    def _drop(self, port: _Port) -> bool:
+        with self._mutex:
+            if port.closed:
+                return False
+            port.closed = True
+            port.items = iter(())
+            with contextlib.suppress(ValueError):
+                self._ports.remove(port)
+        self._quiet = False
+        return True
+
+    def _finish(self, port: _Port, error: Exception | None) -> None:
+        """A reading has ended: tells its observer."""
+        if not self._drop(port):
+            return
+        if error is None:
+            port.observer.on_completed()
+        else:
+            port.observer.on_error(error)
+
+    def _receive(self, port: _Port, packet: "list[Any] | Exception | None") -> None:
+        """What a pump or a read brought."""
+        if port.closed:
+            return
+        if isinstance(packet, list):
+            port.items = iter(packet)
+            self._current = port
+        else:
+            self._finish(port, packet)
+
+    # -- turns
+
+    def _turns(self) -> Generator[Any, None, None]:
+        """Delivers whatever there is; yields the consumer's items, and ``_READ`` or ``_WAIT`` where there is nothing."""
+        ready = self._ready
+        while True:
+            if self._actions or self._timers:
+                self._run_what_is_due()
+            while ready:
+                yield ready.popleft()
+            if self._over:
+                return
+            port = self._current
+            if port is None:
+                if self._reading_port() is not None:
+                    yield _READ
+                elif not self._pulled and self._retire():
+                    return
+                elif not self._actions:
+                    yield _WAIT
+                continue
+            self._quiet = not (self._actions or self._timers or port.pumped or len(self._ports) > 1)
+            on_next = port.observer.on_next
+            for item in port.items:
+                on_next(item)
+                while ready:
+                    yield ready.popleft()
+                if not self._quiet:
+                    break
+            else:
+                self._current = None
+                if port.pumped:
+                    port.slots.release()
+
+    def _run_what_is_due(self) -> None:
+        """Runs one action: the first undelayed one, else the first timer that is due."""
+        if self._actions:
+            item = self._actions.popleft()
+            if not item.cancelled:
+                item.invoke()
+            return
+        with self._mutex:
+            while self._timers and self._timers[0][2].cancelled:
+                heapq.heappop(self._timers)
+            if not self._timers or self._timers[0][0] > time.monotonic():
+                return
+            item = heapq.heappop(self._timers)[2]
+            self._live_timers -= 1
+            item.timer = False
+        item.invoke()
+
+    def _reading_port(self) -> _Port | None:
+        """The port to read in place: the only one, with nothing scheduled; ``None`` if pumps are wanted."""
+        if len(self._ports) == 1 and not self._live_timers and not self._actions:
+            port = self._ports[0]
+            if not port.pumped:
+                return port
+        return None
+
+    def _seconds_to_wait(self) -> float | None:
+        with self._mutex:
+            while self._timers and self._timers[0][2].cancelled:
+                heapq.heappop(self._timers)
+            return max(self._timers[0][0] - time.monotonic(), 0.0) if self._timers else None
+
+    def _is_idle(self) -> bool:
+        return not (self._ready or self._actions or self._over or self._current)
+
+    # -- who drives
+
+    def _retire(self) -> bool:
+        """Nobody takes items: with nothing left to drive, the driver goes. Whoever brings more, starts another."""
+        with self._mutex:
+            if self._ports or self._live_timers or self._actions:
+                return False
+            self._driven = False
+            self._thread = None
+            return True
+
+    def _leave(self) -> None:
+        """The consumer goes. What others still need of this loop's readings goes on by itself."""
+        self.subscription.dispose()
+        with self._mutex:
+            self._pulled = self._driven = self._over = False
+            self._thread = None
+            self._ready.clear()
+            more = bool(self._ports or self._live_timers or self._actions)
+        if more:
+            self._stir()
+
+    def _stir(self) -> None:
+        """Something was added: if nobody drives, somebody has to; if it came from another thread, the driver wakes."""
+        if self._thread == threading.get_ident():
+            return
+        with self._mutex:
+            start = not self._driven
+            self._driven = True
+        if start:
+            self._start()
+        else:
+            self._wake()
+
+    def _subscribe(self, source: Observable[Any]) -> None:
+        """Subscribes the consumer that takes items one by one."""
+
+        def on_next(item: Any) -> None:
+            self._ready.append(item)
+            if self._waiting:
+                self._wake()
+
+        def on_error(error: Exception) -> None:
+            self._error = error
+            on_completed()
+
+        def on_completed() -> None:
+            self._over = True
+            self._quiet = False
+            if self._waiting:
+                self._wake()
+
+        self.subscription.disposable = source.subscribe(on_next, on_error, on_completed, scheduler=self)
+
+    def begin(
+        self, subscribe: Callable[[abc.ObserverBase[Any], "Loop"], abc.DisposableBase], observer: abc.ObserverBase[Any]
+    ) -> None:
+        """Subscribes ``observer`` on this loop's own thread, as its first action."""
+
+        def action(_: abc.SchedulerBase, __: Any = None) -> None:
+            if self.subscription.is_disposed:
+                return
+            try:
+                disposable = subscribe(observer, self)
+            except Exception as error:  # noqa: BLE001  the source's own subscribe function failed
+                observer.on_error(error)
+            else:
+                self.subscription.disposable = disposable
+
+        self.schedule(action)
+
+    @abstractmethod
+    def _open(self, source: Source, observer: abc.ObserverBase[Any]) -> _Port:
+        """A port on a reading of the loop's own kind."""
+
+    @abstractmethod
+    def _close_reading(self, port: _Port) -> None:
+        """Closes a port's reading, from any thread."""
+
+    @abstractmethod
+    def _start(self) -> None:
+        """Starts a driver of the loop's own."""
+
+    @abstractmethod
+    def _wake(self) -> None:
+        """Wakes the driver if it waits, from any thread."""
+
+
+class ThreadLoop(Loop):
+    """A loop on a thread: the consumer's own, or a worker's."""
+
+    def __init__(self, *, pulled: bool = True) -> None:
+        super().__init__(pulled=pulled)
+        self._inbox: queue.SimpleQueue[tuple[_Port, list[Any] | Exception | None] | None] = queue.SimpleQueue()
+        self._woken = False
+
+    def pull(self, source: Observable[_T]) -> Generator[_T, None, None]:
+        """The items of ``source``, read as they are asked for. Leaving it cancels."""
+        try:
+            self._subscribe(source)
+            for step in self._turns():
+                if step is _READ:
+                    self._thread = threading.get_ident()
+                    self._read()
+                elif step is _WAIT:
+                    self._thread = threading.get_ident()
+                    self._wait()
+                else:
+                    yield step
+        finally:
+            error, self._error = self._error, None
+            self._leave()
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
+
+    def drive(self) -> None:
+        """Runs until nothing is left to drive."""
+        self._thread = threading.get_ident()
+        try:
+            for step in self._turns():
+                if step is _READ:
+                    self._read()
+                elif step is _WAIT:
+                    self._wait()
+        except BaseException:
+            # A callback of the consumer's own raised. reactivex disposes of nothing then.
+            self.stop()
+            self._retire()
+            raise
+
+    def _read(self) -> None:
+        port = self._ports[0]
+        try:
+            packet = port.reading.pull()
+        except Exception as error:  # noqa: BLE001  whatever a source raises is its observer's on_error
+            self._receive(port, error)
+            return
+        except BaseException:
+            self.detach(port)
+            raise
+        self._receive(port, packet)
+        if packet is None:
+            port.reading.drain()
+
+    def _wait(self) -> None:
+        for port in list(self._ports):
+            if not port.pumped and not self._start_pump(port):
+                # The interpreter is shutting down and starts no thread any more: this one reads, and timers are late.
+                self._read()
+                return
+        self._waiting = True
+        try:
+            message = self._inbox.get(timeout=self._seconds_to_wait()) if self._is_idle() else None
+        except queue.Empty:
+            return
+        finally:
+            self._waiting = self._woken = False
+        if message is not None:
+            self._receive(*message)
+
+    def _start_pump(self, port: _Port) -> bool:
+        port.pumped = True
+        try:
+            threading.Thread(target=self._pump, args=(port,), name="rxllm-reader", daemon=True).start()
+        except RuntimeError:
+            port.pumped = False
+        return port.pumped
+
+    def _pump(self, port: _Port) -> None:
+        """Reads, and does nothing else."""
+        packet: list[Any] | Exception | None = []
+        while isinstance(packet, list):
+            port.slots.acquire()
+            if port.closed:
+                return
+            try:
+                packet = port.reading.pull()
+            except Exception as error:  # noqa: BLE001  whatever a source raises is its observer's on_error
+                packet = error
+            self._inbox.put((port, packet))
+        if packet is None:
+            port.reading.drain()
+
+    def _open(self, source: Source, observer: abc.ObserverBase[Any]) -> _Port:
+        return _Port(self, source.open(), observer, threading.Semaphore(_BUFFERED_PACKETS))
+
+    def _close_reading(self, port: _Port) -> None:
+        port.reading.close()
+        port.slots.release()
+
+    def _start(self) -> None:
+        _workers.start(self)
+
+    def _wake(self) -> None:
+        if not self._woken:
+            self._woken = True
+            self._inbox.put(None)
+
+
+class TaskLoop(Loop):
+    """The same on a running asyncio event loop, with tasks in the place of threads."""
+
+    def __init__(self, event_loop: asyncio.AbstractEventLoop, *, pulled: bool = True) -> None:
+        super().__init__(pulled=pulled)
+        self._event_loop = event_loop
+        self._inbox: deque[tuple[_Port, list[Any] | Exception | None]] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def pull(self, source: Observable[_T]) -> AsyncGenerator[_T, None]:
+        """The items of ``source``, read as they are asked for. Leaving it cancels."""
+        try:
+            self._subscribe(source)
+            for step in self._turns():
+                if step is _READ:
+                    await self._read()
+                elif step is _WAIT:
+                    await self._wait()
+                else:
+                    yield step
+        finally:
+            error, self._error = self._error, None
+            self._leave()
+            await self._settle()
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
+
+    async def drive(self) -> None:
+        """Runs until nothing is left to drive."""
+        self._thread = threading.get_ident()
+        try:
+            for step in self._turns():
+                if step is _READ:
+                    await self._read()
+                elif step is _WAIT:
+                    await self._wait()
+        except Exception as error:  # noqa: BLE001  a callback of the consumer's own raised
+            self.stop()
+            self._retire()
+            context = {"message": "A callback of a Stream raised", "exception": error}
+            self._event_loop.call_exception_handler(context)
+        except BaseException:
+            self.stop()
+            self._retire()
+            raise
+        finally:
+            await self._settle()
+
+    async def _read(self) -> None:
+        port = self._ports[0]
+        try:
+            packet = await port.reading.pull()
+        except Exception as error:  # noqa: BLE001  whatever a source raises is its observer's on_error
+            self._receive(port, error)
+            return
+        except BaseException:
+            self.detach(port)
+            raise
+        self._receive(port, packet)
+        if packet is None:
+            await port.reading.drain()
+
+    async def _wait(self) -> None:
+        for port in list(self._ports):
+            if not port.pumped:
+                port.pumped = True
+                self._keep(self._event_loop.create_task(self._pump(port)))
+        if not self._inbox:
+            self._waiting = True
+            self._waiter = waiter = self._event_loop.create_future()
+            seconds = self._seconds_to_wait()
+            timer = None if seconds is None else self._event_loop.call_later(seconds, self._wake_here)
+            try:
+                if self._is_idle():
+                    await waiter
+            finally:
+                self._waiting = False
+                self._waiter = None
+                if timer is not None:
+                    timer.cancel()
+        if self._inbox:
+            self._receive(*self._inbox.popleft())
+
+    async def _pump(self, port: _Port) -> None:
+        """Reads, and does nothing else."""
+        packet: list[Any] | Exception | None = []
+        while isinstance(packet, list):
+            await port.slots.acquire()
+            if port.closed:
+                return
+            try:
+                packet = await port.reading.pull()
+            except Exception as error:  # noqa: BLE001  whatever a source raises is its observer's on_error
+                packet = error
+            self._inbox.append((port, packet))
+            self._wake_here()
+        if packet is None:
+            await port.reading.drain()
+
+    def _keep(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _settle(self) -> None:
+        """Waits until what was let go of is gone."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _open(self, source: Source, observer: abc.ObserverBase[Any]) -> _Port:
+        return _Port(self, source.open_async(), observer, asyncio.Semaphore(_BUFFERED_PACKETS))
+
+    def _close_reading(self, port: _Port) -> None:
+        to_close = port.reading.close()
+        self._on_event_loop(self._let_go, port, to_close)
+
+    def _let_go(self, port: _Port, to_close: bool) -> None:
+        port.slots.release()
+        if to_close:
+            self._keep(self._event_loop.create_task(port.reading.aclose()))
+
+    def _on_event_loop(self, call: Callable[..., None], *arguments: Any) -> None:
+        """Calls on the event loop's thread: now if this is it."""
+        if self._thread == threading.get_ident():
+            call(*arguments)
+        else:
+            with contextlib.suppress(RuntimeError):  # the event loop is closed: nothing of it is left to tell
+                self._event_loop.call_soon_threadsafe(call, *arguments)
+
+    def _start(self) -> None:
+        self._on_event_loop(lambda: _workers.start_task(self, self._event_loop))
+
+    def _wake(self) -> None:
+        self._on_event_loop(self._wake_here)
+
+    def _wake_here(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,311 @@
+"""The only place that touches the network: performs what an exchange asks for, blocking or on an event loop."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from typing import Any
+
+import httpcore
+import httpx
+
+from rxllm._clients import shared_async_transport, shared_transport
+from rxllm._exchange import CLOSE, READ, Call, Exchange, Failure, Head, Send, Sleep, Told
+from rxllm._interruptible import Interruptible
+from rxllm._network import Control
+from rxllm.types import ModelResponseStream
+
+__all__ = ["AsyncReader", "SyncReader"]
+
+# After the provider's end, how long to wait for the connection to come free, in seconds.
+_DRAIN = 0.05
+
+_NETWORK_ERRORS = (
+    httpx.TransportError,
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+    httpcore.ConnectionNotAvailable,
+    OSError,
+)
+
+
+def _failure(error: Exception) -> Failure:
+    """httpx and httpcore name their errors alike."""
+    reason = str(error) or type(error).__name__
+    match type(error).__name__:
+        case "ConnectTimeout" | "PoolTimeout":
+            return Failure("connect timeout", reason)
+        case "ReadTimeout" | "WriteTimeout":
+            return Failure("timeout", reason)
+        case "ConnectError" | "ProxyError" | "UnsupportedProtocol":
+            return Failure("connect", reason)
+        case _:
+            return Failure("broken", reason)
+
+
+def _head(response: httpx.Response) -> Head:
+    # dict() of the items joins repeated headers as httpx does, and costs less than its own mapping.
+    return Head(response.status_code, {name.lower(): value for name, value in response.headers.items()})
+
+
+def _is_plain(response: httpx.Response) -> bool:
+    return response.headers.get("content-encoding", "identity") == "identity"
+
+
+class _Reader:
+    """What both readers share: an exchange under way and the control of its call."""
+
+    def __init__(self, call: Call, client: Any) -> None:
+        self._client = client
+        self._exchange = Exchange(call)
+        self._steps = self._exchange.steps()
+        self._control = Control(self._exchange)
+        self._told: Told = None
+        self._response: httpx.Response | None = None
+        self._lock = threading.Lock()
+        self._busy = False
+        self._closed = False
+
+    def _begin(self) -> bool:
+        with self._lock:
+            self._busy = not self._closed
+            return self._busy
+
+    def _timeout(self) -> dict[str, float | None]:
+        control = self._control
+        return {"connect": control, "read": control, "write": control, "pool": None}
+
+    def _renew_control(self, step: Send) -> None:
+        self._control.release()
+        with self._lock:
+            self._control = Control(self._exchange, step.connect)
+            if self._closed:
+                self._control.cancel()
+
+    def _build(self, step: Send) -> httpx.Request:
+        http = step.http
+        if self._client is None or not hasattr(self._client, "build_request"):
+            extensions = {"timeout": self._timeout(), "sleep": self._sleep}
+            return httpx.Request(http.method, http.url, headers=dict(http.headers), content=http.body, extensions=extensions)
+        timeouts = self._exchange.call.timeouts
+        timeout = httpx.Timeout(timeouts.idle, connect=timeouts.connect, read=timeouts.idle)
+        return self._client.build_request(
+            http.method, http.url, headers=dict(http.headers), content=http.body, timeout=timeout
+        )
+
+    def _sleep(self, seconds: float) -> None:
+        self._control.sleep(seconds)
+
+
+class SyncReader(_Reader):
+    """Reads one request's chunks, blocking. ``client`` is an ``httpx.Client``, a transport, or ``None`` for the shared one."""
+
+    def __init__(self, call: Call, client: httpx.Client | httpx.BaseTransport | None = None) -> None:
+        super().__init__(call, client)
+        self._body: Iterator[bytes] = iter(())
+
+    def pull(self) -> list[ModelResponseStream] | None:
+        """The next chunks, ``None`` at the end.
+
+        Raises:
+            APIError: the exchange failed.
+        """
+        if not self._begin():
+            return None
+        try:
+            return self._advance()
+        except BaseException:
+            self._closed = True
+            raise
+        finally:
+            with self._lock:
+                self._busy = False
+                closed = self._closed
+            if closed:
+                self._hang_up()
+
+    def close(self) -> None:
+        """Closes the response at once, from any thread; a read that is under way ends."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            busy = self._busy
+        if busy:
+            self._control.cancel()
+        else:
+            self._hang_up()
+
+    def drain(self) -> None:
+        """After the end: gives the connection a moment to come free for the next request, and lets go of it."""
+        if not self._begin():
+            return
+        self._exchange.deadline = time.monotonic() + _DRAIN
+        try:
+            while time.monotonic() < self._exchange.deadline and next(self._body, None) is not None:
+                pass
+        except _NETWORK_ERRORS:
+            pass
+        finally:
+            self._busy = False
+            self._closed = True
+            self._hang_up()
+
+    def _advance(self) -> list[ModelResponseStream] | None:
+        told, self._told = self._told, None
+        while True:
+            try:
+                step = self._steps.send(told)
+            except StopIteration:
+                return None
+            if step is READ:
+                try:
+                    told = next(self._body, None)
+                except _NETWORK_ERRORS as error:
+                    told = _failure(error)
+            elif type(step) is list:
+                return step
+            elif isinstance(step, Send):
+                told = self._send(step)
+            elif isinstance(step, Sleep):
+                told = self._sleep(step.seconds)
+            elif step is CLOSE:
+                told = self._hang_up()
+            if self._closed:
+                return None
+
+    def _send(self, step: Send) -> Told:
+        self._hang_up()
+        self._renew_control(step)
+        request = self._build(step)
+        try:
+            if isinstance(self._client, httpx.Client):
+                response = self._client.send(request, stream=True, follow_redirects=False)
+            else:
+                response = (self._client or shared_transport()).handle_request(request)
+        except _NETWORK_ERRORS as error:
+            return _failure(error)
+        self._response = response
+        self._body = iter(response.stream) if _is_plain(response) else response.iter_bytes()  # type: ignore[arg-type]
+        return _head(response)
+
+    def _hang_up(self) -> None:
+        self._control.release()
+        response, self._response = self._response, None
+        self._body = iter(())
+        if response is not None:
+            response.close()
+
+
+class AsyncReader(_Reader):
+    """Reads one request's chunks on the running event loop. ``client`` as for ``SyncReader``, its asynchronous kind."""
+
+    def __init__(self, call: Call, client: httpx.AsyncClient | httpx.AsyncBaseTransport | None = None) -> None:
+        super().__init__(call, client)
+        self._body: AsyncIterator[bytes] | None = None
+        self._interruptible = Interruptible()
+
+    async def pull(self) -> list[ModelResponseStream] | None:
+        """The next chunks, ``None`` at the end.
+
+        Raises:
+            APIError: the exchange failed.
+        """
+        if not self._begin():
+            return None
+        try:
+            return await self._advance()
+        except BaseException:
+            self._closed = True
+            raise
+        finally:
+            with self._lock:
+                self._busy = False
+                closed = self._closed
+            if closed:
+                await self._hang_up()
+
+    def close(self) -> bool:
+        """Ends the reading at once, from any thread. True where the response is still to be closed by ``aclose``."""
+        with self._lock:
+            if self._closed:
+                return False
+            self._closed = True
+            busy = self._busy
+        if busy:
+            self._control.cancel()
+            # While connecting there is no socket yet to shut.
+            self._interruptible.interrupt()
+        return not busy
+
+    async def aclose(self) -> None:
+        """Closes the response, after ``close``."""
+        await self._hang_up()
+
+    async def drain(self) -> None:
+        """After the end: gives the connection a moment to come free for the next request, and lets go of it."""
+        if not self._begin():
+            return
+        self._exchange.deadline = time.monotonic() + _DRAIN
+        try:
+            async with asyncio.timeout(_DRAIN):
+                while self._body is not None and await anext(self._body, None) is not None:
+                    pass
+        except (*_NETWORK_ERRORS, TimeoutError):
+            pass
+        finally:
+            self._busy = False
+            self._closed = True
+            await self._hang_up()
+
+    async def _advance(self) -> list[ModelResponseStream] | None:
+        told, self._told = self._told, None
+        while True:
+            try:
+                step = self._steps.send(told)
+            except StopIteration:
+                return None
+            if step is READ and self._body is not None:
+                try:
+                    told = await anext(self._body, None)
+                except _NETWORK_ERRORS as error:
+                    told = _failure(error)
+            elif type(step) is list:
+                return step
+            elif isinstance(step, Send):
+                await self._hang_up()
+                told = await self._interruptible.run(partial(self._send, step))
+            elif isinstance(step, Sleep):
+                told = await self._interruptible.run(partial(asyncio.sleep, step.seconds))
+            elif step is CLOSE:
+                told = await self._hang_up()
+            if self._closed:
+                return None
+
+    async def _send(self, step: Send) -> Told:
+        self._renew_control(step)
+        request = self._build(step)
+        try:
+            if isinstance(self._client, httpx.AsyncClient):
+                response = await self._client.send(request, stream=True, follow_redirects=False)
+            else:
+                response = await (self._client or await shared_async_transport()).handle_async_request(request)
+        except _NETWORK_ERRORS as error:
+            return _failure(error)
+        self._response = response
+        self._body = aiter(response.stream) if _is_plain(response) else response.aiter_bytes()  # type: ignore[arg-type]
+        return _head(response)
+
+    async def _hang_up(self) -> None:
+        self._control.release()
+        response, self._response = self._response, None
+        body, self._body = self._body, None
+        # The generator first: left to the garbage collector it would be closed by a task that nobody awaits.
+        if body is not None and hasattr(body, "aclose"):
+            await body.aclose()  # type: ignore[attr-defined]
+        if response is not None:
+            await response.aclose()

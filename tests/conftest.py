@@ -1,0 +1,42 @@
+"""What the tests share: a loopback server, and an environment without keys and proxies."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rxllm
+from rxllm import Stream
+from tests.server import Server
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE", "HOSTED_VLLM_API_KEY", "HOSTED_VLLM_API_BASE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A scripted HTTP server."""
+    with Server() as running:
+        yield running
+    rxllm.close()
+
+
+@pytest.fixture
+def ask(server: Server) -> Callable[..., Stream[rxllm.ModelResponseStream]]:
+    """``completion(stream=True)`` of the server's model."""
+
+    def ask(**parameters: Any) -> Stream[rxllm.ModelResponseStream]:
+        settings: dict[str, Any] = {"api_base": server.url, "api_key": "sk-secret-key", **parameters}
+        messages = settings.pop("messages", [{"role": "user", "content": "Hello"}])
+        return rxllm.completion(settings.pop("model", "gpt-4"), messages, stream=True, **settings)
+
+    return ask

@@ -1,0 +1,270 @@
+"""Leaving is cancelling: however a Stream is left, the server sees the connection close."""
+
+import asyncio
+import gc
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+import trustme
+from reactivex.scheduler.eventloop import AsyncIOScheduler
+
+import rxllm
+from rxllm import ModelResponseStream, Stream
+from rxllm import operators as ops
+from tests.server import PATIENCE, Answering, Server, chunk
+from tests.test_stream import join_rxllm_threads
+
+Ask = Callable[..., Stream[ModelResponseStream]]
+
+
+async def stall_after_one(answering: Answering) -> None:
+    """One chunk, and then nothing until the client goes."""
+    await answering.start()
+    await answering.event(chunk("one"))
+    await answering.closed()
+
+
+async def stall_before_headers(answering: Answering) -> None:
+    """Nothing at all until the client goes."""
+    answering.server.events.put("asked")
+    await answering.closed()
+
+
+@pytest.fixture
+def stalling(server: Server) -> Server:
+    """A server that stalls after the first chunk."""
+    server.script = stall_after_one
+    return server
+
+
+def test_break_closes_while_the_stream_is_still_held(stalling: Server, ask: Ask) -> None:
+    """The caller still has the Stream in a variable."""
+    stream = ask()
+    for _ in stream:
+        break
+    assert stalling.next_closed() == 1
+    assert stream is not None
+
+
+def test_an_exception_in_the_body_closes(stalling: Server, ask: Ask) -> None:
+    """Also while the exception, and with it the frame, is kept."""
+    with pytest.raises(ZeroDivisionError) as kept:
+        for _ in ask():
+            raise ZeroDivisionError
+    assert stalling.next_closed() == 1
+    assert kept.value is not None
+
+
+def test_an_iterators_close_closes(stalling: Server, ask: Ask) -> None:
+    """An iterator that is kept has close()."""
+    iterator = iter(ask())
+    next(iterator)
+    iterator.close()
+    assert stalling.next_closed() == 1
+
+
+def test_garbage_closes(stalling: Server, ask: Ask) -> None:
+    """An iterator that nobody holds any more."""
+    iterator = iter(ask())
+    next(iterator)
+    del iterator
+    gc.collect()
+    assert stalling.next_closed() == 1
+
+
+@pytest.mark.parametrize("items", [0, 1, 2])
+def test_take_chunks_cancels_before_the_last_item(stalling: Server, ask: Ask, items: int) -> None:
+    """take_chunks(n) closes the request before its last item goes down; with 0 none is sent."""
+
+    async def script(answering: Answering) -> None:
+        await answering.start()
+        await answering.event(chunk("one"), chunk("two"), chunk("three"))
+        await answering.closed()
+
+    stalling.script = script
+    for number, _ in enumerate(ask().pipe(ops.take_chunks(items)), 1):
+        if number == items:
+            assert stalling.next_closed() == 1
+    assert len(stalling.requests) == min(items, 1)
+
+
+@pytest.mark.parametrize("reused", [False, True], ids=["new connection", "reused connection"])
+@pytest.mark.parametrize("script", [stall_after_one, stall_before_headers], ids=["in the body", "before the headers"])
+def test_dispose_from_another_thread_frees_a_blocked_read(
+    server: Server, ask: Ask, script: Any, reused: bool
+) -> None:
+    """dispose() wakes the worker at once, before the headers have come as well as after."""
+    if reused:
+        list(ask())
+    requests = len(server.requests)
+    server.script = script
+    first = threading.Event()
+    subscription = ask().subscribe(lambda _: first.set())
+    if script is stall_after_one:
+        assert first.wait(PATIENCE)
+    else:
+        assert server.next_event() == "asked"
+    subscription.dispose()
+    assert server.next_closed() == requests + 1
+    assert server.connections == 1
+    join_rxllm_threads()
+
+
+def test_dispose_inside_a_callback(stalling: Server, ask: Ask) -> None:
+    """A subscriber may leave from its own on_next."""
+    got: list[Any] = []
+    holder: list[Any] = []
+    ready = threading.Event()
+
+    def on_next(item: Any) -> None:
+        assert ready.wait(PATIENCE)
+        got.append(item)
+        holder[0].dispose()
+
+    holder.append(ask().subscribe(on_next))
+    ready.set()
+    assert stalling.next_closed() == 1
+    assert len(got) == 1
+    join_rxllm_threads()
+
+
+def test_dispose_before_anything_came(server: Server, ask: Ask) -> None:
+    """A subscription that is disposed of at once ends, sent or not."""
+    server.script = stall_before_headers
+    for _ in range(20):
+        ask().subscribe(lambda _: None).dispose()
+    join_rxllm_threads()
+
+
+async def first_of(stream: Stream[Any], seen: asyncio.Event) -> None:
+    async for _ in stream:
+        seen.set()
+
+
+def test_break_closes_on_an_event_loop(stalling: Server, ask: Ask) -> None:
+    """break out of async for, with the Stream still held."""
+
+    async def consume() -> None:
+        stream = ask()
+        async for _ in stream:
+            break
+        assert await asyncio.to_thread(stalling.next_closed) == 1
+        assert stream is not None
+
+    asyncio.run(consume())
+
+
+@pytest.mark.parametrize("script", [stall_after_one, stall_before_headers], ids=["in the body", "before the headers"])
+def test_cancelling_a_task_closes(server: Server, ask: Ask, script: Any) -> None:
+    """A cancelled consumer takes the request along, and is cancelled itself."""
+    server.script = script
+
+    async def consume() -> None:
+        seen = asyncio.Event()
+        task = asyncio.ensure_future(first_of(ask(), seen))
+        await (seen.wait() if script is stall_after_one else asyncio.to_thread(server.next_event))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(server.next_closed) == 1
+
+    asyncio.run(consume())
+
+
+@pytest.mark.parametrize("from_thread", [False, True], ids=["on the loop", "from a thread"])
+@pytest.mark.parametrize("script", [stall_after_one, stall_before_headers], ids=["in the body", "before the headers"])
+def test_dispose_closes_on_an_event_loop(server: Server, ask: Ask, script: Any, from_thread: bool) -> None:
+    """dispose() of a subscription on an event loop, from that loop or from another thread."""
+    server.script = script
+
+    async def consume() -> None:
+        seen = asyncio.Event()
+        scheduler = AsyncIOScheduler(asyncio.get_running_loop())
+        subscription = ask().subscribe(lambda _: seen.set(), scheduler=scheduler)
+        await (seen.wait() if script is stall_after_one else asyncio.to_thread(server.next_event))
+        if from_thread:
+            await asyncio.to_thread(subscription.dispose)
+        else:
+            subscription.dispose()
+        assert await asyncio.to_thread(server.next_closed) == 1
+
+    asyncio.run(consume())
+
+
+def test_two_event_loops_one_after_another(ask: Ask) -> None:
+    """Each loop has connections of its own, which close with it, without a warning."""
+
+    async def consume() -> str:
+        return await ask().pipe(ops.accumulate_text())
+
+    assert asyncio.run(consume()) == asyncio.run(consume()) == "Hello world"
+
+
+@pytest.fixture
+def tls_server() -> Iterator[tuple[Server, ssl.SSLContext]]:
+    """A server with a certificate made for the test, and the context that trusts it."""
+    authority = trustme.CA()
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(serving)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    with Server(serving) as running:
+        yield running, trusting
+    rxllm.close()
+
+
+@pytest.mark.parametrize("way", ["break", "dispose", "async break"])
+def test_leaving_closes_over_tls(
+    tls_server: tuple[Server, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """The same over TLS, where a shut socket reads as a clean end, and is none."""
+    server, trusting = tls_server
+    monkeypatch.setattr(httpx, "create_ssl_context", lambda: trusting)
+    server.script = stall_after_one
+    stream = rxllm.completion(
+        "gpt-4", [{"role": "user", "content": "Hello"}], stream=True, api_base=server.url, api_key="sk-secret-key"
+    )
+    if way == "break":
+        for _ in stream:
+            break
+    elif way == "dispose":
+        first = threading.Event()
+        ended: list[Any] = []
+        subscription = stream.subscribe(lambda _: first.set(), ended.append, lambda: ended.append("completed"))
+        assert first.wait(PATIENCE)
+        subscription.dispose()
+        join_rxllm_threads()
+        assert ended == []
+    else:
+
+        async def consume() -> None:
+            async for _ in stream:
+                break
+
+        asyncio.run(consume())
+    assert server.next_closed() == 1
+
+
+@pytest.mark.parametrize("kind", ["Client", "AsyncClient"])
+def test_a_client_of_ones_own(stalling: Server, ask: Ask, kind: str) -> None:
+    """http_client= is used, closed after break, and left open for its owner."""
+    if kind == "Client":
+        with httpx.Client(headers={"x-mine": "1"}) as client:
+            for _ in ask(http_client=client):
+                break
+            assert not client.is_closed
+    else:
+
+        async def consume() -> None:
+            async with httpx.AsyncClient(headers={"x-mine": "1"}) as client:
+                async for _ in ask(http_client=client):
+                    break
+                assert not client.is_closed
+
+        asyncio.run(consume())
+    assert stalling.next_closed() == 1
+    assert stalling.requests[0].headers["x-mine"] == "1"
