@@ -26,9 +26,9 @@ def count_tokens(
         counts  --------1------3------2------------|
 
     It is the count of the whole text, not a sum over chunks, whose cuts need not be those of tokens; it can go down
-    when a word is finished. A chunk costs what is new in it, not what has been before. Chunks that add no text to the choice
-    give nothing; a stream without text, an empty one too, gives 0 once, when it completes. An error passes. Held is the
-    last word or so. cl100k_base and o200k_base need no network; the first count loads them, in 0.1 to 0.3 seconds.
+    when a word is finished. A chunk costs what is new in it, not what has been before. Chunks that add no text to the
+    choice give nothing; a stream without text, an empty one too, gives 0 once, when it completes. An error passes. Held
+    is the last word or so. cl100k_base and o200k_base need no network, and take 0.1 and 0.3 seconds to load, once.
 
     Args:
         model: the model whose encoding counts, with or without a provider's prefix; without it and without an encoding,

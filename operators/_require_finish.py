@@ -22,8 +22,8 @@ def require_finish(
         chunks  --"Hel"--"lo"--length--X
 
     So an answer that was cut off by ``max_tokens`` or by a content filter does not pass for a whole one. The error is
-    an ``APIResponseValidationError``: the stream came to its proper end, unlike with ``IncompleteStreamError``, but what
-    came is not what was required. Its ``param`` is ``"finish_reason"`` and its ``code`` the reason that came, None
+    an ``APIResponseValidationError``: the stream came to its proper end, unlike with ``IncompleteStreamError``, but
+    what came is not what was required. Its ``param`` is ``"finish_reason"`` and its ``code`` the reason that came, None
     where none did. Every choice that appeared has to comply, the first that does not is named; an empty stream passes.
     An error of the source passes. Holds one string a choice.
 

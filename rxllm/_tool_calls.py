@@ -75,13 +75,14 @@ class JSONProgress:
 class _Known:
     """What tells one call of a choice from the others."""
 
-    __slots__ = ("arguments", "id", "index", "name", "position")
+    __slots__ = ("arguments", "id", "index", "name", "position", "repeats_name")
 
     def __init__(self, position: int, call_id: str, index: int | None, name: str) -> None:
         self.position = position
         self.id = call_id
         self.index = index
         self.name = name
+        self.repeats_name = False
         self.arguments = JSONProgress()
 
     @property
@@ -119,7 +120,9 @@ class ToolCallIndexer:
         name = delta.function.name or ""
         arguments = delta.function.arguments or ""
         call = self._find(call_id, index, name, arguments)
-        if call is None:
+        if call is not None:
+            call.repeats_name = call.repeats_name or bool(name and call.name)
+        else:
             call = _Known(self._count, call_id, index, name)
             self._count += 1
         if call_id:
@@ -171,7 +174,8 @@ def _starts_again(call: _Known, index: int | None, name: str, arguments: str) ->
 def _starts_anew(call: _Known, index: int | None, name: str, arguments: str) -> bool:
     """Whether a delta with a name, no id of its own and the index of ``call``, or none, starts another call."""
     if call.arguments.whole:
-        return name != call.name or bool(arguments.strip())
+        repeated = call.repeats_name or index is not None
+        return name != call.name or bool(arguments.strip()) or not repeated
     # A differing name at one index, before any arguments, is the rest of the name.
     return name != call.name and (index is None or call.arguments.begun or bool(arguments.strip()))
 
