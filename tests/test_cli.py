@@ -1,0 +1,461 @@
+"""The command line, run as its users run it: as a process, through pipes, files, signals and a terminal."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.server import PATIENCE, Answering, Server, chunk
+
+ROOT = Path(__file__).resolve().parents[1]
+FIGURES = r"\d+ chunks, (about )?\d+ tokens, first token after \d+\.\d\d s, \d+\.\d tokens/s, finish reason: "
+EMBEDDED = "rxllm: OPENAI_API_KEY is not set, so the embedded model sim/story answers; choose one with -m\n"
+
+WEATHER: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "parameters": {"type": "object", "properties": {"location": {"type": "string"}}},
+    },
+}
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """This environment without keys and without what colours output, and with ``extra``."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "NO_COLOR", "TERM"))}
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "TERM": "xterm", **extra}
+
+
+def run(*arguments: str, given: str | bytes = "", **extra: str) -> "subprocess.CompletedProcess[str]":
+    """Runs ``rxllm`` to its end, with ``given`` on a standard input that is a pipe."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "rxllm", *arguments],
+        input=given.encode() if isinstance(given, str) else given,
+        capture_output=True,
+        cwd=ROOT,
+        env=environment(**extra),
+        timeout=60,
+        check=False,
+    )
+    return subprocess.CompletedProcess(ran.args, ran.returncode, ran.stdout.decode(), ran.stderr.decode())
+
+
+def start(*arguments: str, **extra: str) -> "subprocess.Popen[bytes]":
+    """Starts ``rxllm``, to be met while it runs."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "rxllm", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        env=environment(**extra),
+    )
+
+
+def ask(server: Server, *arguments: str, given: str = "") -> "subprocess.CompletedProcess[str]":
+    """Runs ``rxllm chat`` against the server."""
+    key = {"OPENAI_API_KEY": "sk-secret-key"}
+    return run("chat", "--api-base", server.url, *arguments, given=given, **key)
+
+
+def assert_matches(pattern: str, text: str) -> None:
+    """The pattern matches the whole text."""
+    assert re.fullmatch(pattern, text), text
+
+
+def test_answer_is_all_that_standard_output_holds() -> None:
+    """The text and a line break go to standard output; the figures, in one line, to standard error."""
+    ran = run("chat", "-m", "sim/echo", "Hello there")
+    assert (ran.returncode, ran.stdout) == (0, "Hello there\n")
+    assert_matches(FIGURES + "stop\n", ran.stderr)
+    assert "2 tokens" in ran.stderr
+
+
+def test_embedded_model_answers_without_a_key() -> None:
+    """With no key and no model the embedded one tells a story, and one line says so."""
+    ran = run("chat", "--max-tokens", "12", "Write a short story about otters")
+    assert ran.returncode == 0
+    assert len(ran.stdout.split()) > 5
+    assert_matches(EMBEDDED + FIGURES + "length\n", ran.stderr)
+    assert "12 tokens" in ran.stderr
+
+
+def test_key_chooses_openai(server: Server) -> None:
+    """With a key and no model the request is one for gpt-4o-mini, with all that the options say."""
+    ran = ask(server, "--system", "Be brief", "--max-tokens", "9", "--temperature", "0.5", "Hi")
+    assert (ran.returncode, ran.stdout) == (0, "Hello world\n")
+    request = server.requests[0].json
+    assert request["model"] == "gpt-4o-mini"
+    assert request["messages"] == [{"role": "system", "content": "Be brief"}, {"role": "user", "content": "Hi"}]
+    assert (request["max_tokens"], request["temperature"], request["stream"]) == (9, 0.5, True)
+    assert "tools" not in request
+    assert server.requests[0].headers["authorization"] == "Bearer sk-secret-key"
+    assert_matches(FIGURES.replace("(about )?", "about ") + "stop\n", ran.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given", "expected"),
+    [
+        (["-"], "from a pipe\n", "from a pipe\n"),
+        ([], "from a pipe\n", "from a pipe\n"),
+        (["Summarise:"], "a\n\nb\n", "Summarise:\n\na\n\nb\n"),
+        (["Just this"], "", "Just this\n"),
+        (["--", "-5 and 漢字"], "", "-5 and 漢字\n"),
+    ],
+)
+def test_prompt_comes_from_the_argument_and_from_standard_input(
+    arguments: list[str], given: str, expected: str
+) -> None:
+    """What is piped in is the prompt where there is none or "-", and is appended to one otherwise."""
+    assert run("chat", "-m", "sim/echo", *arguments, given=given).stdout == expected
+
+
+def test_standard_input_need_not_be_there() -> None:
+    """With a closed standard input the argument is the prompt."""
+    command = f'"{sys.executable}" -m rxllm chat -m sim/echo Hello <&-'
+    ran = subprocess.run(command, shell=True, cwd=ROOT, env=environment(), capture_output=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stdout) == (0, b"Hello\n")
+
+
+def test_bytes_that_are_no_text_are_read_all_the_same() -> None:
+    """What is not UTF-8 in the input becomes replacement characters."""
+    assert run("chat", "-m", "sim/echo", given=b"caf\xe9 x").stdout == "caf\N{REPLACEMENT CHARACTER} x\n"
+
+
+def test_letters_that_the_locale_lacks_do_not_stop_the_answer() -> None:
+    """On an ASCII output other letters become question marks."""
+    ran = run("chat", "-m", "sim/echo", "漢 x", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (ran.returncode, ran.stdout) == (0, "? x\n")
+
+
+def test_waiting_for_standard_input_is_said() -> None:
+    """Where nothing comes and nothing ends, one line says what is waited for; then the input is read to its end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rxllm", "chat", "-m", "sim/echo", "Hello"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        env=environment(),
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline() == b"rxllm: reading standard input to its end\n"
+    out, _ = process.communicate(b"World", timeout=PATIENCE)
+    assert out == b"Hello\n\nWorld\n"
+
+
+def test_json_prints_each_chunk_on_a_line() -> None:
+    """``--json`` gives the chunks as they came, the usage in the last."""
+    ran = run("chat", "-m", "sim/echo", "--json", "Hello there 漢")
+    chunks = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert "".join(c["choices"][0]["delta"].get("content", "") for c in chunks[:-1]) == "Hello there 漢"
+    assert [c["choices"][0].get("finish_reason") for c in chunks[:-1]][-1] == "stop"
+    assert chunks[-1]["choices"] == []
+    assert chunks[-1]["usage"]["completion_tokens"] > 2
+    assert f"{len(chunks)} chunks" in ran.stderr
+
+
+def test_tool_calls_are_a_line_each(tmp_path: Path) -> None:
+    """With ``--tools`` each call is printed as ``name(arguments)``."""
+    tools = tmp_path / "tools.json"
+    tools.write_text(json.dumps([WEATHER]))
+    ran = run("chat", "-m", "sim/story", "--tools", str(tools), "Weather in Paris and Rome?")
+    assert ran.stdout == 'get_weather({"location":"Paris"})\nget_weather({"location":"Rome"})\n'
+    assert ran.stderr.endswith("finish reason: tool_calls\n")
+
+
+def test_tool_call_after_text_starts_a_line(server: Server) -> None:
+    """A call stands on a line of its own, in one line also where its JSON has several."""
+    call = {"index": 0, "id": "call_1", "function": {"name": "look_up", "arguments": '{\n  "word": "a\\nb"\n}'}}
+    called = chunk()
+    called["choices"][0]["delta"] = {"tool_calls": [call]}
+
+    async def answer(answering: Answering) -> None:
+        await answering.start()
+        await answering.event(chunk("Let me see."), called, chunk(finish="tool_calls"), "[DONE]")
+        await answering.end()
+
+    server.script = answer
+    assert ask(server, "Hi").stdout == 'Let me see.\nlook_up({ "word": "a\\nb" })\n'
+
+
+def test_text_is_shown_as_it_comes(server: Server) -> None:
+    """Each piece is on standard output before the next one is sent, though that is a pipe."""
+    shown = server.gate()
+
+    async def answer(answering: Answering) -> None:
+        await answering.start()
+        await answering.event(chunk("one"))
+        await shown.wait()
+        await answering.event(chunk(" two"), chunk(finish="stop"), "[DONE]")
+        await answering.end()
+
+    server.script = answer
+    process = start("chat", "--api-base", server.url, "Hi", OPENAI_API_KEY="sk-secret-key")
+    assert process.stdout is not None
+    assert process.stdout.read(3) == b"one"
+    shown.open()
+    assert process.communicate(timeout=PATIENCE)[0] == b" two\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "COMMAND"),
+        (["sing"], "invalid choice: 'sing'"),
+        (["chat"], "there is no prompt"),
+        (["chat", " "], "there is no prompt"),
+        (["chat", "--max-tokens", "0", "Hi"], "'0' is not a number from 1 on"),
+        (["chat", "--temperature", "warm", "Hi"], "invalid float value: 'warm'"),
+        (["chat", "--tools", "no-such-file.json", "Hi"], "no-such-file.json cannot be read"),
+        (["chat", "--tools", "pyproject.toml", "Hi"], "pyproject.toml cannot be read: Expecting value"),
+        (["chat", "--loud", "Hi"], "unrecognized arguments: --loud"),
+        (["chat", "--api-base", "http://127.0.0.1:9", "Hi"], "--api-base needs a model"),
+        (["chat", "-m", "openai/x", "--api-base", "nowhere", "Hi"], "api_base starts with http"),
+    ],
+)
+def test_wrong_arguments_are_one_line(arguments: list[str], reason: str) -> None:
+    """Exit code 2, one line that says what is wrong and where help is, and nothing on standard output."""
+    ran = run(*arguments)
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (2, "", 1)
+    assert reason in ran.stderr
+    assert "--help" in ran.stderr
+
+
+def test_tools_file_without_a_list_is_refused(tmp_path: Path) -> None:
+    """JSON that is no list of tools is a wrong argument."""
+    tools = tmp_path / "tools.json"
+    tools.write_text("{}")
+    ran = run("chat", "--tools", str(tools), "Hi")
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
+    assert "holds no JSON list" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["-m", "sim/novel"], "NotFoundError: The model `novel` does not exist"),
+        (["-m", "openai/gpt-4o"], "AuthenticationError: "),
+        (["-m", "no-such-model"], "BadRequestError: "),
+    ],
+)
+def test_api_error_is_one_line(arguments: list[str], reason: str) -> None:
+    """Exit code 1, and one line with the error's name and what the provider said."""
+    ran = run("chat", *arguments, "Hi")
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
+    assert ran.stderr.startswith(f"rxllm: {reason}")
+
+
+def test_unreachable_provider_is_one_line() -> None:
+    """Where nobody listens, one line says so."""
+    ran = run("chat", "--api-base", "http://127.0.0.1:9/v1", "Hi", OPENAI_API_KEY="sk-secret-key")
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
+    assert ran.stderr.startswith("rxllm: APIConnectionError: ")
+    assert "sk-secret-key" not in ran.stderr
+
+
+def test_error_amid_the_answer_keeps_what_came(server: Server) -> None:
+    """A stream that breaks off leaves its text, ended by a line break, and the error's line alone on standard error."""
+
+    async def answer(answering: Answering) -> None:
+        await answering.start()
+        await answering.event(chunk("half of"))
+        answering.hang_up()
+
+    server.script = answer
+    ran = ask(server, "Hi")
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (1, "half of\n", 1)
+    assert ran.stderr.startswith("rxllm: IncompleteStreamError: ")
+
+
+def test_ctrl_c_keeps_what_was_printed_and_closes_the_request(server: Server) -> None:
+    """Exit code 130, the text so far, the figures, no traceback; and the server sees the end."""
+
+    async def answer(answering: Answering) -> None:
+        await answering.start()
+        await answering.event(chunk("so far"))
+        await answering.closed()
+
+    server.script = answer
+    process = start("chat", "--api-base", server.url, "Hi", OPENAI_API_KEY="sk-secret-key")
+    assert process.stdout is not None
+    begun = process.stdout.read(6)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert server.next_closed() == 1
+    assert (process.returncode, begun + out) == (130, b"so far\n")
+    assert_matches(r"1 chunks, first token after \d+\.\d\d s, finish reason: interrupted\n", err.decode())
+
+
+def test_ctrl_c_ends_the_embedded_model() -> None:
+    """Amid a story without end Ctrl-C does the same."""
+    process = start("chat", "-m", "sim/story", "An endless story about sand")
+    assert process.stdout is not None
+    begun = process.stdout.read(10)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert (begun + out).endswith(b"\n")
+    assert err.count(b"\n") == 1
+    assert err.endswith(b"finish reason: interrupted\n")
+
+
+def test_ctrl_c_while_standard_input_is_read_is_quiet() -> None:
+    """Exit code 130 and no traceback, before anything was asked."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rxllm", "chat"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        env=environment(),
+    )
+    assert process.stderr is not None
+    waiting = process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    process.wait(PATIENCE)
+    assert (process.returncode, process.stderr.read()) == (130, b"")
+    assert waiting.startswith(b"rxllm: reading")
+    for end in (process.stdin, process.stderr):
+        assert end is not None
+        end.close()
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_broken_pipe_ends_quietly(server: Server, arguments: list[str]) -> None:
+    """Where the reader of the output leaves, the request is closed, and nothing is said about it."""
+    left = server.gate()
+
+    async def answer(answering: Answering) -> None:
+        await answering.start()
+        await answering.event(chunk("first\n"))
+        await left.wait()
+        await answering.event(chunk("second"))
+        await answering.closed()
+
+    server.script = answer
+    process = start("chat", "--api-base", server.url, *arguments, "Hi", OPENAI_API_KEY="sk-secret-key")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert b"first" in process.stdout.readline()
+    process.stdout.close()
+    left.open()
+    assert server.next_closed() == 1
+    assert (process.wait(PATIENCE), process.stderr.read()) == (141, b"")
+    process.stderr.close()
+
+
+def test_head_ends_an_endless_story() -> None:
+    """``rxllm chat ... | head -c 40`` comes to an end by itself."""
+    command = f'"{sys.executable}" -m rxllm chat -m sim/story "An endless story about sand" </dev/null | head -c 40'
+    ran = subprocess.run(command, shell=True, cwd=ROOT, env=environment(), capture_output=True, timeout=60, check=False)
+    assert (ran.returncode, len(ran.stdout), ran.stderr) == (0, 40, b"")
+
+
+def test_full_disk_is_one_line() -> None:
+    """Output that cannot be written is an error in one line."""
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("there is no /dev/full here")
+    with full.open("wb") as output:
+        ran = subprocess.run(
+            [sys.executable, "-m", "rxllm", "chat", "-m", "sim/echo", "Hi"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            env=environment(),
+            timeout=60,
+            check=False,
+        )
+    assert (ran.returncode, ran.stderr.count(b"\n")) == (1, 1)
+    assert ran.stderr.startswith(b"rxllm: ")
+
+
+def in_terminal(*arguments: str, **extra: str) -> str:
+    """All that ``rxllm`` writes to a terminal, with its line breaks as a file has them."""
+    ours, theirs = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rxllm", *arguments],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            cwd=ROOT,
+            env=environment(**extra),
+        )
+        os.close(theirs)
+        written = b""
+        deadline = time.monotonic() + PATIENCE
+        while select.select([ours], [], [], max(deadline - time.monotonic(), 0))[0]:
+            try:
+                data = os.read(ours, 65536)
+            except OSError:  # how Linux says that the other end is closed
+                break
+            if not data:
+                break
+            written += data
+        assert process.wait(PATIENCE) == 0
+    finally:
+        os.close(ours)
+    return written.decode().replace("\r\n", "\n")
+
+
+def test_terminal_shows_reasoning_dimmed() -> None:
+    """On a terminal the reasoning comes before the answer, dimmed, and each dimming is ended."""
+    written = in_terminal("chat", "-m", "sim/reason", "--max-tokens", "70", "Explain the tides")
+    thoughts, answer = written.rsplit("\x1b[0m\n\n", 1)
+    assert thoughts.startswith("\x1b[2m")
+    assert thoughts.count("\x1b[2m") == thoughts.count("\x1b[0m") + 1
+    assert "the tides" in thoughts.replace("\x1b[2m", "").replace("\x1b[0m", "")
+    assert "\x1b" not in answer
+    assert_matches("[A-Z].+\n" + FIGURES + "length\n", answer)
+
+
+def test_terminal_without_colour_gets_none() -> None:
+    """With NO_COLOR the reasoning is shown as it is."""
+    written = in_terminal("chat", "-m", "sim/reason", "--max-tokens", "70", "Explain the tides", NO_COLOR="1")
+    assert "\x1b" not in written
+    assert "\n\n" in written
+
+
+def test_pipes_get_no_reasoning_and_no_escapes() -> None:
+    """Where no terminal is, only the answer is printed."""
+    ran = run("chat", "-m", "sim/reason", "--max-tokens", "70", "Explain the tides")
+    assert "\x1b" not in ran.stdout + ran.stderr
+    assert ran.stdout.count("\n") == 1
+    assert ran.stderr.count("\n") == 1
+
+
+def test_version_is_the_projects() -> None:
+    """``--version`` prints the version that pyproject.toml has."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    ran = run("--version")
+    assert (ran.returncode, ran.stdout) == (0, f"rxllm {version}\n")
+
+
+def test_help_names_every_option() -> None:
+    """``--help`` is there for the command and says what it does."""
+    ran = run("chat", "--help")
+    assert ran.returncode == 0
+    for option in ("--model", "--system", "--max-tokens", "--temperature", "--tools", "--json", "--api-base"):
+        assert option in ran.stdout
+
+
+def test_main_can_be_called() -> None:
+    """``main`` takes the arguments and gives the exit code, for programs that start it themselves."""
+    from rxllm import cli
+
+    run_main: Callable[[list[str]], int] = cli.main
+    assert run_main(["--version"]) == 0
+    assert run_main(["chat", "--max-tokens", "none", "Hi"]) == 2
