@@ -112,10 +112,10 @@ def _last(
     """The last chunk with its usage: the one that was held, or one more."""
     usage: Usage = response.usage or estimate_usage(model, messages, response)
     if held is not None:
-        return held.model_copy(update={"usage": usage})
+        # The documented loop reads choices[0] of the chunk with the usage too.
+        return held.model_copy(update={"usage": usage, "choices": held.choices or BlankChoices()})
     return ModelResponseStream(
         id=response.id,
-        choices=BlankChoices(),
         created=response.created,
         model=response.model,
         system_fingerprint=response.system_fingerprint,

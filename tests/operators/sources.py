@@ -7,7 +7,7 @@ import reactivex as rx
 from reactivex import Observable
 from reactivex.disposable import Disposable
 
-from rxllm.types import BlankChoices, ModelResponseStream, Request, Usage
+from rxllm.types import ModelResponseStream, Request, Usage
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -28,7 +28,7 @@ def calling(*pieces: dict[str, Any], index: int = 0, finish_reason: str | None =
 
 def reported(**usage: int) -> ModelResponseStream:
     """A usage chunk as the library makes it: nothing public on it."""
-    chunk = ModelResponseStream(choices=BlankChoices())
+    chunk = ModelResponseStream()
     chunk.reported_usage = Usage(**usage)
     return chunk
 

@@ -24,6 +24,14 @@ def test_what_was_reported_becomes_public_on_the_last_chunk() -> None:
     assert (len(last.choices), last.choices[0].delta.content) == (0, None)
 
 
+def test_a_plain_empty_list_of_choices_can_be_read_like_the_librarys() -> None:
+    """As it comes from sources of one's own: the documented loop reads `choices[0]` of the last chunk too."""
+    plain = ModelResponseStream.model_validate({"choices": [], "usage": {"total_tokens": 3}})
+    last = items(ops.attach_usage(), of("Hello", finish_reason="stop"), plain)[-1]
+    assert last.usage == Usage(total_tokens=3)
+    assert (len(last.choices), last.choices[0].delta.content) == (0, None)
+
+
 def test_what_was_reported_before_the_last_chunk_moves_to_it() -> None:
     """Some providers count on every chunk: the last word is theirs."""
     finish = of(finish_reason="stop")
@@ -50,7 +58,10 @@ def test_the_request_says_model_and_prompt() -> None:
     known = asked(rx.of(*chunks), model="openai/gpt-4", messages=PROMPT)
     assert collect(known.pipe(ops.attach_usage()))[-1] == items(ops.attach_usage("gpt-4", PROMPT), *chunks)[-1]
     longer = [*PROMPT, Message(content="Hello")]
-    assert collect(known.pipe(ops.attach_usage(messages=longer)))[-1] == items(ops.attach_usage("gpt-4", longer), *chunks)[-1]
+    assert (
+        collect(known.pipe(ops.attach_usage(messages=longer)))[-1]
+        == items(ops.attach_usage("gpt-4", longer), *chunks)[-1]
+    )
 
 
 def test_where_nothing_is_known_the_completion_is_counted() -> None:
@@ -112,7 +123,9 @@ def test_chunks_are_copied() -> None:
     assert last.choices == finish.choices
 
 
-@pytest.mark.parametrize("arguments", [{"model": 4}, {"messages": "Hi"}, {"messages": {"role": "user"}}, {"messages": 4}])
+@pytest.mark.parametrize(
+    "arguments", [{"model": 4}, {"messages": "Hi"}, {"messages": {"role": "user"}}, {"messages": 4}]
+)
 def test_arguments_are_checked_when_the_operator_is_made(arguments: Any) -> None:
     """No stream has to run to learn that an argument is wrong."""
     with pytest.raises(TypeError, match=r"model|messages"):

@@ -64,7 +64,10 @@ def test_a_pydantic_class_is_what_the_answer_is_parsed_as() -> None:
     chunks = [of('{"name": "Rome", '), of('{"name": "Oslo", "people": 7}', index=1), of('"people": 28}')]
     ends = [of(finish_reason="stop"), of(index=1, finish_reason="stop")]
     (response,) = collect(answered(*chunks, *ends).pipe(ops.build_response()))
-    assert [choice.message.parsed for choice in response.choices] == [City(name="Rome", people=28), City(name="Oslo", people=7)]
+    assert [choice.message.parsed for choice in response.choices] == [
+        City(name="Rome", people=28),
+        City(name="Oslo", people=7),
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "Rome", '{"name": "Rome"}'])
@@ -93,7 +96,9 @@ def test_what_is_no_answer_is_not_parsed(chunks: list[ModelResponseStream]) -> N
 
 def test_what_a_validator_raises_is_an_error_of_the_stream() -> None:
     """It is the caller's own."""
-    _, error = failure(answered(of('{"name": "X", "people": 10000000000}', finish_reason="stop")).pipe(ops.build_response()))
+    _, error = failure(
+        answered(of('{"name": "X", "people": 10000000000}', finish_reason="stop")).pipe(ops.build_response())
+    )
     assert isinstance(error, LookupError)
 
 
