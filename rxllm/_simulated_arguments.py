@@ -1,7 +1,7 @@
 """JSON that satisfies a schema and, where it can, says what the prompt said: a simulated model's tool calls.
 
-``What's the weather in Paris?`` fills ``location`` with ``Paris``, ``Add 3 and 4`` fills two numbers in their order. What
-no such value can be made for is refused rather than answered wrongly.
+``What's the weather in Paris?`` fills ``location`` with ``Paris``, ``Add 3 and 4`` fills two numbers in their order.
+What no such value can be made for is refused rather than answered wrongly.
 """
 
 import re
@@ -14,6 +14,7 @@ from typing import Any, cast
 __all__ = ["UnsatisfiableError", "arguments_of_calls", "value_for", "words_of"]
 
 Schema = dict[str, Any]
+AnySchema = Schema | bool
 
 UNSUPPORTED = (
     "not",
@@ -27,6 +28,8 @@ UNSUPPORTED = (
     "unevaluatedProperties",
     "$dynamicRef",
 )
+
+_ONLY_ONE = ("anyOf", "oneOf", "const", "pattern", "multipleOf", "items", "additionalProperties")
 
 FORMATS = {
     "date": ("2026-03-14", r"\b\d{4}-\d\d-\d\d\b"),
@@ -50,13 +53,14 @@ COMMON_STRINGS = (
 
 # A word with a capital that is no name when it opens a sentence.
 OPENERS = frozenset(
-    "a add after all also an and any are as ask at be before book build buy calculate call can cancel check choose compare "
-    "compute convert could count create define delete describe did do does draw email explain fetch find for from get give go "
-    "had has have hello help hey hi how i i'd i'll i'm i've if in is it its just let let's list look make may maybe me "
-    "move multiply my need no not now of on open or order our plan please print put read remind rename reserve run say "
-    "schedule search send set shall should show so solve start stop sum summarise summarize take tell thanks that the "
-    "then there these they this those to translate try turn update use was we were what what's when where where's which "
-    "who who's why will with would write yes you your".split()
+    "a add after all also an and any are as ask at be before book build buy calculate call can cancel check "
+    "choose compare compute convert could count create define delete describe did do does draw email explain "
+    "fetch find for from get give go had has have hello help hey hi how i i'd i'll i'm i've if in is it its just "
+    "let let's list look make may maybe me move multiply my need no not now of on open or order our plan please "
+    "print put read remind rename reserve run say schedule search send set shall should show so solve start stop "
+    "sum summarise summarize take tell thanks that the then there these they this those to translate try turn "
+    "update use was we were what what's when where where's which who who's why will with would write yes you "
+    "your".split()
 )
 
 WHOLE_PROMPT = ("query", "question", "prompt", "text", "input", "message", "expression", "code", "content", "search")
@@ -81,14 +85,14 @@ def words_of(text: str) -> set[str]:
     return {word.removesuffix("s") if len(word) > 3 else word for word in words}
 
 
-def value_for(schema: Schema | bool, prompt: str) -> Any:
+def value_for(schema: AnySchema, prompt: str) -> Any:
     """A value that satisfies ``schema``, with what ``prompt`` says where it fits.
 
     Raises:
         UnsatisfiableError: there is no such value, or the schema uses what is not supported here.
 
-    >>> value_for({"type": "object", "properties": {"a": {"type": "integer"}, "b": {"enum": ["up", "down"]}}}, "Go 3 down")
-    {'a': 3, 'b': 'down'}
+    >>> value_for({"properties": {"steps": {"type": "integer"}, "to": {"enum": ["up", "down"]}}}, "Go 3 down")
+    {'steps': 3, 'to': 'down'}
     """
     return _Maker(schema, _Clues(prompt)).value(schema, "", (), ())
 
@@ -188,14 +192,14 @@ def _enumerated(prompt: str, things: Sequence[str]) -> list[str]:
         elif match:
             lists.append([first, second])
             separators.append(match[2])
-    listed = (a for a, words in zip(lists, separators, strict=True) if len(a) > 2 or words != ",")  # noqa: PLR2004
+    listed = (a for a, words in zip(lists, separators, strict=True) if len(a) > 2 or words != ",")
     return list(dict.fromkeys(thing for things in listed for thing in things))
 
 
 class _Maker:
     """Makes values for the parts of one schema. Every part is named by the property it is for."""
 
-    def __init__(self, root: Schema | bool, clues: _Clues) -> None:
+    def __init__(self, root: AnySchema, clues: _Clues) -> None:
         self.root = root
         self.clues = clues
 
@@ -212,7 +216,7 @@ class _Maker:
         ]
         return len(free) == 1
 
-    def value(self, schema: Schema | bool, key: str, refs: tuple[str, ...], avoid: Sequence[Any]) -> Any:
+    def value(self, schema: AnySchema, key: str, refs: tuple[str, ...], avoid: Sequence[Any]) -> Any:
         """A value for ``schema`` that is none of ``avoid``; ``refs`` are the references followed on the way here."""
         if schema is False:
             raise UnsatisfiableError(f"nothing is allowed for '{key}'")
@@ -296,7 +300,7 @@ class _Maker:
     def _object(self, schema: Schema, refs: tuple[str, ...], avoid: Sequence[Any]) -> Schema:
         properties: Schema = schema.get("properties") or {}
         required: list[str] = list(dict.fromkeys(schema.get("required") or ()))
-        extra: Schema | bool = schema.get("additionalProperties", True)
+        extra: AnySchema = schema.get("additionalProperties", True)
         most: int = schema.get("maxProperties", len(properties) + len(required))
         optional = [name for name in properties if name not in required][: max(most - len(required), 0)]
         made: Schema = {}
@@ -320,15 +324,15 @@ class _Maker:
             raise UnsatisfiableError("no such object can be made")
         return made
 
-    def _says_nothing(self, schema: Schema | bool) -> bool:
+    def _says_nothing(self, schema: AnySchema) -> bool:
         """Whether it is a free text for which the prompt has nothing left."""
         if isinstance(schema, bool) or not self.clues.all_told:
             return False
         return schema.get("type") == "string" and not {"enum", "const", "format", "default"} & schema.keys()
 
     def _array(self, schema: Schema, key: str, refs: tuple[str, ...], avoid: Sequence[Any]) -> list[Any]:
-        first: list[Schema | bool] = schema.get("prefixItems") or []
-        rest: Schema | bool = schema.get("items", True)
+        first: list[AnySchema] = schema.get("prefixItems") or []
+        rest: AnySchema = schema.get("items", True)
         least: int = schema.get("minItems", 0)
         named = len(self.clues.several) if isinstance(rest, dict) and "string" in _types(rest) else 0
         # One more than the array to avoid has: lengths tell arrays apart.
@@ -355,8 +359,9 @@ class _Maker:
                 return limits.json(number)
         default = schema.get("default")
         if isinstance(default, int | float) and not isinstance(default, bool) and default not in avoid:
-            if limits.allow(_fraction(default)):
-                return limits.json(_fraction(default))
+            number = _fraction(default)
+            if limits.allow(number):
+                return limits.json(number)
         for number in limits.numbers():
             if not any(_same(limits.json(number), other) for other in avoid):
                 return limits.json(number)
@@ -480,13 +485,12 @@ def _merged(first: Schema, second: Schema) -> Schema:
             merged[name] = max(one, other)
         elif name in ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties"):
             merged[name] = min(one, other)
-        elif name in ("anyOf", "oneOf", "const", "pattern", "multipleOf", "items", "additionalProperties"):
-            if one != other:
-                raise UnsatisfiableError(f"the simulator cannot satisfy two of '{name}' at once")
+        elif name in _ONLY_ONE and one != other:
+            raise UnsatisfiableError(f"the simulator cannot satisfy two of '{name}' at once")
     return merged
 
 
-def _both(one: Schema | bool, other: Schema | bool) -> Schema | bool:
+def _both(one: AnySchema, other: AnySchema) -> AnySchema:
     if isinstance(one, bool) or isinstance(other, bool):
         return False if one is False or other is False else other if one is True else one
     return _merged(one, other)

@@ -17,10 +17,11 @@ VERY_LONG_WORDS = 2000
 
 # Words that say what kind of text is wanted, not what it is to be about.
 _KIND = frozenset(
-    "a about an and answer article can chapter could create describe essay essays explain for generate give haiku i "
-    "in is it joke list little long make me message my nice novel of on one page pages paragraph paragraphs piece please "
-    "poem prose reply say sentence sentences short something some stories story tale tell text that the thing this to "
-    "very want word words would write you your endless never ending without end simple small good new".split()
+    "a about an and answer article can chapter could create describe essay essays explain for generate give haiku "
+    "i in is it joke list little long make me message my nice novel of on one page pages paragraph paragraphs "
+    "piece please poem prose reply say sentence sentences short something some stories story tale tell text that "
+    "the thing this to very want word words would write you your endless never ending without end simple small "
+    "good new".split()
 )
 
 _ABOUT = re.compile(r"\b(?:about|on|of|regarding|concerning|explain(?:ing)?|describe|describing)\s+(.+)", re.IGNORECASE)
@@ -255,7 +256,7 @@ def story(prompt: str, seed: str) -> Iterator[str]:
     >>> "".join(story("A story about the sea", "1")) == "".join(story("A story about the sea", "1"))
     True
     """
-    random = Random(f"{seed}\n{prompt}")
+    random = Random(f"{seed}\n{prompt}")  # noqa: S311  prose, no secret
     slots = _cast(random, topic_of(prompt))
     wanted = _words_wanted(prompt)
     brief = wanted is not None and wanted < USUAL_WORDS // 2
@@ -315,7 +316,7 @@ def _plain(value: Any) -> str:
 
 
 def _rows(rows: Sequence[Sequence[str]], prompt: str, seed: str) -> Iterator[str]:
-    random = Random(f"{seed}\n{prompt}")
+    random = Random(f"{seed}\n{prompt}")  # noqa: S311  prose, no secret
     slots = _cast(random, topic_of(prompt))
     return _paragraph([_filled(random.choice(row), slots) for row in rows], last=True)
 

@@ -164,7 +164,8 @@ def read_request(body: bytes, *, models: Sequence[str]) -> ChatRequest:
     """The request that ``body`` holds.
 
     Raises:
-        RefusedError: it is not JSON, lacks something, has something of the wrong type, or wants a model not in ``models``.
+        RefusedError: it is not JSON, lacks something, has something of the wrong type, or wants a model that is not one
+            of ``models``.
 
     >>> read_request(b'{"model": "echo", "messages": [{"role": "user", "content": "Hi"}]}', models=["echo"]).prompt
     'Hi'
@@ -218,12 +219,10 @@ def _check(request: ChatRequest, models: Sequence[str]) -> None:
     if isinstance(request.tool_choice, _ForcedTool) and not request.functions:
         name = request.tool_choice.function.name
         raise RefusedError(f"Tool choice '{name}' not found in 'tools' parameter.", param="tool_choice")
-    if request.response_format and request.response_format.type == "json_schema":
-        if request.response_format.json_schema is None:
-            param = "response_format.json_schema"
-            raise RefusedError(
-                f"Missing required parameter: '{param}'.", code="missing_required_parameter", param=param
-            )
+    wanted = request.response_format
+    if wanted and wanted.type == "json_schema" and wanted.json_schema is None:
+        param = "response_format.json_schema"
+        raise RefusedError(f"Missing required parameter: '{param}'.", code="missing_required_parameter", param=param)
     _check_tool_messages(request.messages)
 
 

@@ -1,8 +1,8 @@
-"""A provider inside the process: an httpx transport that answers like OpenAI's chat completions, offline and without a key.
+"""A provider inside the process: an httpx transport that answers as OpenAI's chat completions do, offline, with no key.
 
-Its models are ``story`` (prose), ``echo`` (the prompt again) and ``reason`` (thoughts, then an answer). All of them call
-tools, satisfy JSON schemas, stop at stop sequences and at ``max_tokens``, and report usage in true tokens. The same
-prompt and seed give the same answer. Nothing is worked out before it is read, so that an answer may be endless.
+Its models are ``story`` (prose), ``echo`` (the prompt again) and ``reason`` (thoughts, then an answer). All of them
+call tools, satisfy JSON schemas, stop at stop sequences and at ``max_tokens``, and report usage in true tokens. The
+same prompt and seed give the same answer. Nothing is worked out before it is read, so that an answer may be endless.
 """
 
 import asyncio

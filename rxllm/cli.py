@@ -1,7 +1,7 @@
 """The command line: ``rxllm chat PROMPT`` streams a completion to standard output.
 
-The answer, and nothing else, goes to standard output; what is said about it goes to standard error. Exit codes: 0, 1 for
-an error of the provider's, 2 for wrong arguments, 130 after Ctrl-C, 141 where the reader of the output has gone.
+The answer, and nothing else, goes to standard output; what is said about it goes to standard error. Exit codes: 0, 1
+for an error, 2 for wrong arguments, 130 after Ctrl-C, 141 where the reader of the output has gone.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -30,13 +31,11 @@ _PATIENCE = 1.0  # seconds without a word before we say what we are waiting for
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line with these arguments, by default the process's, and gives its exit code.
 
-    >>> main(["chat", "-m", "sim/echo", "Hello"])
-    Hello
-    0
+    >>> main(["chat", "--max-tokens", "many", "Hello"])
+    2
     """
     try:
-        arguments = _parser().parse_args(argv)
-        return _chat(arguments)
+        return _chat(_parser().parse_args(argv, _Arguments()))
     except SystemExit as leaving:  # argparse's, after --help, --version and wrong arguments
         return leaving.code if isinstance(leaving.code, int) else 0
     except KeyboardInterrupt:
@@ -48,6 +47,20 @@ def main(argv: list[str] | None = None) -> int:
         _abandon_output()
         _note(f"rxllm: {error}")
         return 1
+
+
+class _Arguments(argparse.Namespace):
+    """What was asked for, and ``refuse``, which ends in exit code 2."""
+
+    prompt: str | None
+    model: str | None
+    system: str | None
+    max_tokens: int | None
+    temperature: float | None
+    tools: list[Any] | None
+    json: bool
+    api_base: str | None
+    refuse: Callable[[str], NoReturn]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -75,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_argument(
         "-m",
         "--model",
-        help=f"such as openai/gpt-4o; by default {DEFAULT_MODEL} with OPENAI_API_KEY set, else the embedded {EMBEDDED_MODEL}",
+        help=f"by default {DEFAULT_MODEL} where OPENAI_API_KEY is set, else the embedded {EMBEDDED_MODEL}",
     )
     chat.add_argument("--system", metavar="TEXT", help="the system message")
     chat.add_argument("--max-tokens", metavar="N", type=_positive, help="how many tokens the answer may have")
@@ -106,7 +119,7 @@ def _tools(path: str) -> Any:
     raise argparse.ArgumentTypeError(f"{path} cannot be read: {reason}")
 
 
-def _chat(arguments: argparse.Namespace) -> int:
+def _chat(arguments: _Arguments) -> int:
     from rxllm.exceptions import APIError
 
     try:
@@ -117,7 +130,7 @@ def _chat(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _completion(arguments: argparse.Namespace) -> Stream[ModelResponseStream]:
+def _completion(arguments: _Arguments) -> Stream[ModelResponseStream]:
     from rxllm import completion
 
     prompt = _prompt(arguments)
@@ -138,9 +151,9 @@ def _completion(arguments: argparse.Namespace) -> Stream[ModelResponseStream]:
         arguments.refuse(str(error))
 
 
-def _prompt(arguments: argparse.Namespace) -> str:
+def _prompt(arguments: _Arguments) -> str:
     """The prompt as given, what is piped in, or the one followed by the other."""
-    given: str = "" if arguments.prompt in (None, "-") else arguments.prompt
+    given = None if arguments.prompt == "-" else arguments.prompt
     piped = _standard_input() if sys.stdin is not None and not sys.stdin.isatty() else ""
     prompt = "\n\n".join(filter(None, (given, piped)))
     if not prompt.strip():
@@ -158,7 +171,7 @@ def _standard_input() -> str:
         waiting.cancel()
 
 
-def _default_model(arguments: argparse.Namespace) -> str:
+def _default_model(arguments: _Arguments) -> str:
     if os.environ.get("OPENAI_API_KEY"):
         return DEFAULT_MODEL
     if arguments.api_base:

@@ -32,7 +32,7 @@ WEATHER: dict[str, Any] = {
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """This environment without keys and without what colours output, and with ``extra``."""
+    """The environment without keys and without what colours output, and with ``extra``."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "NO_COLOR", "TERM"))}
     return {**kept, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "TERM": "xterm", **extra}
 
@@ -124,7 +124,9 @@ def test_prompt_comes_from_the_argument_and_from_standard_input(
 def test_standard_input_need_not_be_there() -> None:
     """With a closed standard input the argument is the prompt."""
     command = f'"{sys.executable}" -m rxllm chat -m sim/echo Hello <&-'
-    ran = subprocess.run(command, shell=True, cwd=ROOT, env=environment(), capture_output=True, timeout=60, check=False)
+    ran = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=ROOT, env=environment(), capture_output=True, timeout=60, check=False
+    )
     assert (ran.returncode, ran.stdout) == (0, b"Hello\n")
 
 
@@ -358,7 +360,9 @@ def test_broken_pipe_ends_quietly(server: Server, arguments: list[str]) -> None:
 def test_head_ends_an_endless_story() -> None:
     """``rxllm chat ... | head -c 40`` comes to an end by itself."""
     command = f'"{sys.executable}" -m rxllm chat -m sim/story "An endless story about sand" </dev/null | head -c 40'
-    ran = subprocess.run(command, shell=True, cwd=ROOT, env=environment(), capture_output=True, timeout=60, check=False)
+    ran = subprocess.run(
+        ["/bin/sh", "-c", command], cwd=ROOT, env=environment(), capture_output=True, timeout=60, check=False
+    )
     assert (ran.returncode, len(ran.stdout), ran.stderr) == (0, 40, b"")
 
 
