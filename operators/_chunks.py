@@ -21,9 +21,9 @@ def content_of(chunk: ModelResponseStream, choice: int) -> str:
 
 
 def append_text(text: str, delta: str) -> str:
-    """``text`` and what follows it; the halves of a surrogate pair that came apart are one character again.
+    r"""``text`` and what follows it; the halves of a surrogate pair that came apart are one character again.
 
-    >>> append_text("a\\ud83d", "\\ude00") == "a\\U0001f600"
+    >>> append_text("a\ud83d", "\ude00") == "a\U0001f600"
     True
     """
     if text and "\udc00" <= delta[:1] <= "\udfff" and is_high_surrogate(text[-1]):

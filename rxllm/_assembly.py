@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from rxllm._tool_calls import ToolCalls, join_text
 from rxllm.types import Choices, Delta, Message, ModelResponse, ModelResponseStream, StreamingChoices, Usage
@@ -178,15 +178,14 @@ class ResponseBuilder:
 def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
     """Adds ``new``: lists are appended to, objects merged, anything else but null replaces what was there."""
     for key, value in new.items():
-        old = into.get(key)
         if isinstance(value, list):
-            if not isinstance(old, list):
-                old = into[key] = []
-            cast("list[Any]", old).extend(cast("list[Any]", value))
+            if not isinstance(into.get(key), list):
+                into[key] = []
+            into[key].extend(new[key])
         elif isinstance(value, dict):
-            if not isinstance(old, dict):
-                old = into[key] = {}
-            _merge(cast("dict[str, Any]", old), cast("dict[str, Any]", value))
+            if not isinstance(into.get(key), dict):
+                into[key] = {}
+            _merge(into[key], new[key])
         elif value is not None or key not in into:
             into[key] = value
 

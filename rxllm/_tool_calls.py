@@ -277,9 +277,9 @@ class ToolCalls:
 
 
 def join_text(pieces: list[str]) -> str:
-    """The pieces as one string; the halves of a surrogate pair that came in two pieces are one character again.
+    r"""The pieces as one string; the halves of a surrogate pair that came in two pieces are one character again.
 
-    >>> join_text(["\\ud83d", "\\ude00"]) == "\\U0001f600"
+    >>> join_text(["\ud83d", "\ude00"]) == "\U0001f600"
     True
     """
     text = "".join(pieces)

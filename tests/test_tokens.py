@@ -4,6 +4,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiktoken
@@ -280,12 +281,12 @@ def tokens_of(*texts: str) -> int:
 def test_prompt_as_the_cookbook_counts() -> None:
     """The cookbook's own example: 129 tokens with cl100k_base, 124 with o200k_base."""
     pairs = [
-        ("system", None, "You are a helpful, pattern-following assistant that translates corporate jargon into plain "
-         "English."),
+        ("system", None, ("You are a helpful, pattern-following assistant that translates corporate jargon into "
+         "plain English.")),
         ("system", "example_user", "New synergies will help drive top-line growth."),
         ("system", "example_assistant", "Things working well together will increase revenue."),
-        ("system", "example_user", "Let's circle back when we have more bandwidth to touch base on opportunities for "
-         "increased leverage."),
+        ("system", "example_user", ("Let's circle back when we have more bandwidth to touch base on opportunities "
+         "for increased leverage.")),
         ("system", "example_assistant", "Let's talk later when we're less busy about how to do better."),
         ("user", None, "This late pivot means we don't have time to boil the ocean for the client deliverable."),
     ]  # fmt: skip
@@ -298,7 +299,7 @@ def test_prompt_with_parts_and_calls() -> None:
     """Parts of content, tool calls, tools' answers and message objects are counted; pictures are not."""
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     call = ChatCompletionMessageToolCall(id="call_1", function=Function(name="add", arguments='{"a": 1}'))
-    messages = [
+    messages: list[dict[str, Any] | Message] = [
         {"role": "user", "content": [{"type": "text", "text": "What is this?"}, picture]},
         Message(content=None, tool_calls=[call]),
         {"role": "tool", "tool_call_id": "call_1", "content": "2"},

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import reactivex as rx
 from reactivex import Observable
 from reactivex.disposable import Disposable
+from reactivex.testing.recorded import Recorded
 
 from rxllm.types import ModelResponseStream, Request, Usage
 
@@ -29,7 +30,7 @@ def calling(*pieces: dict[str, Any], index: int = 0, finish_reason: str | None =
 def reported(**usage: int) -> ModelResponseStream:
     """A usage chunk as the library makes it: nothing public on it."""
     chunk = ModelResponseStream()
-    chunk.reported_usage = Usage(**usage)
+    chunk.reported_usage = Usage.model_validate(usage)
     return chunk
 
 
@@ -61,6 +62,15 @@ def failure(source: Observable[T]) -> tuple[list[T], Exception]:
     source.subscribe(seen.append, errors.append, lambda: errors.append(AssertionError("completed")))
     (error,) = errors
     return seen, error
+
+
+def notifications(messages: Iterable[Recorded[Any]]) -> list[tuple[float, str, Any]]:
+    """When, of which kind (N, E or C) and with what item each notification came."""
+    seen: list[tuple[float, str, Any]] = []
+    for message in messages:
+        notification: Any = message.value
+        seen.append((message.time, notification.kind, getattr(notification, "value", None)))
+    return seen
 
 
 def never_subscribed() -> Observable[Any]:

@@ -11,7 +11,7 @@ from reactivex.testing import ReactiveTest, TestScheduler
 from rxllm import operators as ops
 from rxllm.exceptions import APIResponseValidationError
 from rxllm.types import ModelResponseStream
-from tests.operators.sources import call_piece, calling, items, of
+from tests.operators.sources import call_piece, calling, items, notifications, of
 
 
 def timed(*chunks: ModelResponseStream) -> list[tuple[float, Any]]:
@@ -23,7 +23,7 @@ def timed(*chunks: ModelResponseStream) -> list[tuple[float, Any]]:
     )
     messages = scheduler.start(lambda: source.pipe(ops.assemble_tool_calls())).messages
     assert messages[-1] == ReactiveTest.on_completed(400)
-    return [(message.time, message.value.value) for message in messages[:-1]]
+    return [(time, call) for time, _, call in notifications(messages[:-1])]
 
 
 def test_a_call_comes_when_another_starts_and_when_the_choice_finishes() -> None:

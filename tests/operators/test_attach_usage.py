@@ -9,7 +9,7 @@ from reactivex.testing import ReactiveTest, TestScheduler
 from rxllm import operators as ops
 from rxllm._tokens import count_prompt, count_text, get_encoding
 from rxllm.types import Message, ModelResponseStream, StreamingChoices, Usage
-from tests.operators.sources import asked, call_piece, calling, collect, items, of, reported
+from tests.operators.sources import asked, call_piece, calling, collect, items, notifications, of, reported
 
 PROMPT = [{"role": "user", "content": "Greet me"}]
 
@@ -20,6 +20,7 @@ def test_what_was_reported_becomes_public_on_the_last_chunk() -> None:
     *others, last = items(ops.attach_usage(), *chunks)
     assert others == chunks[:2]
     assert last.usage == Usage(prompt_tokens=3, completion_tokens=4, total_tokens=7)
+    assert last.usage is not None
     assert not last.usage.estimated
     assert (len(last.choices), last.choices[0].delta.content) == (0, None)
 
@@ -57,7 +58,7 @@ def test_the_request_says_model_and_prompt() -> None:
     chunks = [of("Hello world"), of(finish_reason="stop")]
     known = asked(rx.of(*chunks), model="openai/gpt-4", messages=PROMPT)
     assert collect(known.pipe(ops.attach_usage()))[-1] == items(ops.attach_usage("gpt-4", PROMPT), *chunks)[-1]
-    longer = [*PROMPT, Message(content="Hello")]
+    longer: list[dict[str, str] | Message] = [*PROMPT, Message(content="Hello")]
     assert (
         collect(known.pipe(ops.attach_usage(messages=longer)))[-1]
         == items(ops.attach_usage("gpt-4", longer), *chunks)[-1]
@@ -101,7 +102,7 @@ def timeline(*chunks: ModelResponseStream) -> list[float]:
     )
     messages = scheduler.start(lambda: source.pipe(ops.attach_usage())).messages
     assert messages[-1] == ReactiveTest.on_completed(300)
-    return [message.time for message in messages[:-1]]
+    return [time for time, _, _ in notifications(messages[:-1])]
 
 
 def test_nothing_is_delayed_while_text_streams() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import reactivex as rx
 import tiktoken
+from reactivex import operators as rx_ops
 
 from rxllm import operators as ops
 from rxllm._tokens import get_encoding
@@ -69,9 +70,7 @@ def test_an_encoding_that_gives_up_is_an_error_of_the_stream() -> None:
     """A byte that an encoding of one's own does not have ends the stream, and the source is left."""
     own = tiktoken.Encoding("own", pat_str=r"\s+(?!\S)|\s+|\S+", mergeable_ranks={b" ": 0}, special_tokens={})
     left: list[bool] = []
-    source = rx.concat(rx.of(of(" " * 1_000_000)), rx.never()).pipe(
-        rx.operators.finally_action(lambda: left.append(True))
-    )
+    source = rx.concat(rx.of(of(" " * 1_000_000)), rx.never()).pipe(rx_ops.finally_action(lambda: left.append(True)))
     seen, error = failure(source.pipe(ops.count_tokens(encoding=own)))
     assert seen == []
     assert isinstance(error, RuntimeError)

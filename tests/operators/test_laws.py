@@ -15,7 +15,7 @@ from reactivex.testing.recorded import Recorded
 
 from rxllm import operators as ops
 from rxllm.types import ModelResponse, ModelResponseStream
-from tests.operators.sources import Operator, call_piece, calling, items, of
+from tests.operators.sources import Operator, call_piece, calling, items, notifications, of
 
 on_next, on_error, on_completed = ReactiveTest.on_next, ReactiveTest.on_error, ReactiveTest.on_completed
 
@@ -82,7 +82,7 @@ def test_all_is_sorted_and_whole() -> None:
 def test_never(name: str) -> None:
     """A source that says nothing gives nothing, and stays subscribed until the consumer leaves."""
     scheduler = TestScheduler()
-    source: Any = scheduler.create_hot_observable()
+    source: Any = scheduler.create_hot_observable(list[Recorded[ModelResponseStream]]())
     result = scheduler.start(lambda: source.pipe(OPERATORS[name]()))
     assert result.messages == []
     assert source.subscriptions == [ReactiveTest.subscribe(200, 1000)]
@@ -95,7 +95,7 @@ def test_empty(name: str) -> None:
     source: Any = scheduler.create_hot_observable(on_completed(250))
     result = scheduler.start(lambda: source.pipe(OPERATORS[name]()))
     assert result.messages[-1] == on_completed(250)
-    values = [message.value.value for message in result.messages[:-1]]
+    values = [item for _, _, item in notifications(result.messages[:-1])]
     if name == "build_response":
         (response,) = values
         assert response.choices == []
@@ -123,9 +123,10 @@ def test_error_after_chunks(name: str) -> None:
     source: Any = scheduler.create_hot_observable(*recorded(range(210, 300, 10), WHOLE), on_error(300, error))
     result = scheduler.start(lambda: source.pipe(OPERATORS[name]()))
     assert result.messages[-1] == on_error(300, error)
-    assert all(message.value.kind == "N" for message in result.messages[:-1])
+    before = notifications(result.messages[:-1])
+    assert all(kind == "N" for _, kind, _ in before)
     if name in ("attach_usage", "print_text", "require_finish", "take_chunks"):
-        assert [message.value.value for message in result.messages[:-1]] == WHOLE
+        assert [item for _, _, item in before] == WHOLE
 
 
 @each_operator
@@ -135,7 +136,7 @@ def test_early_disposal(name: str) -> None:
     source: Any = scheduler.create_hot_observable(*recorded(range(210, 300, 10), WHOLE), on_completed(300))
     result = scheduler.start(lambda: source.pipe(OPERATORS[name]()), disposed=235)
     assert source.subscriptions == [ReactiveTest.subscribe(200, 235)]
-    assert all(message.time < 235 and message.value.kind == "N" for message in result.messages)
+    assert all(time < 235 and kind == "N" for time, kind, _ in notifications(result.messages))
 
 
 @each_operator
@@ -145,10 +146,16 @@ def test_two_subscriptions_at_once_share_nothing(name: str) -> None:
     source: Any = scheduler.create_cold_observable(*recorded(range(10, 100, 10), WHOLE), on_completed(100))
     pipeline = source.pipe(OPERATORS[name]())
     first, second = scheduler.create_observer(), scheduler.create_observer()
-    scheduler.schedule_absolute(200, lambda *_: pipeline.subscribe(first))
-    scheduler.schedule_absolute(225, lambda *_: pipeline.subscribe(second))
+    for time, observer in ((200, first), (225, second)):
+
+        def begin(_scheduler: abc.SchedulerBase, _state: object = None, observer: Any = observer) -> abc.DisposableBase:
+            return pipeline.subscribe(observer)
+
+        scheduler.schedule_absolute(time, begin)
     scheduler.start()
-    values = [plain([m.value.value for m in seen.messages if m.value.kind == "N"]) for seen in (first, second)]
+    values = [
+        plain([item for _, kind, item in notifications(seen.messages) if kind == "N"]) for seen in (first, second)
+    ]
     assert values[0] == values[1] == plain(items(OPERATORS[name](), *WHOLE))
     assert [seen.messages[-1] for seen in (first, second)] == [on_completed(300), on_completed(325)]
 
@@ -190,7 +197,12 @@ def test_a_raising_consumer_stays_the_consumers(name: str) -> None:
 def test_the_source_is_not_asked_before_the_subscription(name: str) -> None:
     """Applying an operator sends nothing."""
     asked: list[object] = []
-    source: Observable[ModelResponseStream] = rx.defer(lambda _: asked.append(1) or rx.empty())
+
+    def subscribe(observer: abc.ObserverBase[Any], _scheduler: object = None) -> Disposable:
+        asked.append(observer)
+        return Disposable()
+
+    source: Observable[ModelResponseStream] = Observable(subscribe)
     pipeline = source.pipe(OPERATORS[name]())
     assert not asked
     pipeline.subscribe()
@@ -209,18 +221,16 @@ def test_chunks_are_not_changed(name: str) -> None:
 @pytest.mark.parametrize("name", ["accumulate_text", "text_deltas", "count_tokens", "finish_reason"])
 def test_choices_are_told_apart(name: str) -> None:
     """With n > 1 each choice gives what it would alone; of one that never comes there is nothing."""
-    make: Callable[..., Operator[Any]] = {
-        "accumulate_text": ops.accumulate_text,
-        "text_deltas": ops.text_deltas,
-        "count_tokens": lambda choice: ops.count_tokens("gpt-4", choice=choice),
-        "finish_reason": ops.finish_reason,
-    }[name]
+    make: Callable[..., Operator[Any]] = getattr(ops, name)
+    arguments = {"model": "gpt-4"} if name == "count_tokens" else {}
     first = [of("Hel"), of("lo"), of(finish_reason="stop")]
     second = [of("Good ", index=1), of("bye", index=1), of(index=1, finish_reason="length")]
     mixed = [chunk for pair in zip(first, second, strict=True) for chunk in pair]
     together = ModelResponseStream(choices=[*of("!").choices, *of("?", index=1).choices])
     for choice, alone in ((0, [*first, of("!")]), (1, [*second, of("?", index=1)]), (2, [])):
-        assert items(make(choice=choice), *mixed, together) == items(make(choice=choice), *alone)
+        assert items(make(choice=choice, **arguments), *mixed, together) == items(
+            make(choice=choice, **arguments), *alone
+        )
 
 
 @pytest.mark.parametrize("name", ["accumulate_text", "text_deltas", "count_tokens", "finish_reason", "print_text"])

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import reactivex as rx
+from reactivex import operators as rx_ops
 
 from rxllm import operators as ops
 from tests.operators.sources import collect, failure, items, of
@@ -73,7 +74,7 @@ def test_a_file_that_raises_ends_the_stream() -> None:
         def write(self, _text: str, /) -> int:
             raise BrokenPipeError
 
-    source = rx.concat(rx.of(of("Hel")), rx.never()).pipe(rx.operators.finally_action(lambda: left.append(True)))
+    source = rx.concat(rx.of(of("Hel")), rx.never()).pipe(rx_ops.finally_action(lambda: left.append(True)))
     seen, error = failure(source.pipe(ops.print_text(Broken())))
     assert (seen, type(error), left) == ([], BrokenPipeError, [True])
 
