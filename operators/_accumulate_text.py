@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 from reactivex import Observable, abc
 
-from rxllm.operators._chunks import append_text, check_choice, content_of
+from rxllm.operators._shared import append_text, check_choice
 from rxllm.types import ModelResponseStream
 
 __all__ = ["accumulate_text"]
@@ -45,10 +45,12 @@ def accumulate_text(choice: int = 0) -> Callable[[Observable[ModelResponseStream
 
             def on_next(chunk: ModelResponseStream) -> None:
                 nonlocal so_far
-                text = content_of(chunk, choice)
-                if text:
-                    so_far = append_text(so_far, text)
-                    deliver(so_far)
+                for entry in chunk.choices:
+                    if entry.index == choice:
+                        text = entry.delta.content
+                        if text:
+                            so_far = append_text(so_far, text)
+                            deliver(so_far)
 
             def on_completed() -> None:
                 if not so_far:

@@ -6,7 +6,7 @@ from reactivex import Observable, abc
 
 from rxllm._assembly import ResponseBuilder
 from rxllm._tokens import estimate_usage
-from rxllm.operators._chunks import request_of
+from rxllm.operators._shared import request_of
 from rxllm.types import BlankChoices, ModelResponse, ModelResponseStream, Usage
 
 __all__ = ["attach_usage"]

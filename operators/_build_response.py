@@ -7,7 +7,7 @@ from reactivex import Observable, abc
 from rxllm._assembly import ResponseBuilder
 from rxllm._tokens import estimate_usage
 from rxllm.exceptions import APIResponseValidationError
-from rxllm.operators._chunks import request_of
+from rxllm.operators._shared import request_of
 from rxllm.types import Choices, ModelResponse, ModelResponseStream, Request
 
 __all__ = ["build_response"]

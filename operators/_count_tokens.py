@@ -5,7 +5,7 @@ from reactivex import Observable, abc
 
 from rxllm._token_counter import TokenCounter
 from rxllm._tokens import encoding_for, get_encoding
-from rxllm.operators._chunks import check_choice, content_of, request_of
+from rxllm.operators._shared import check_choice, request_of
 from rxllm.types import ModelResponseStream
 
 if TYPE_CHECKING:
@@ -72,14 +72,16 @@ def count_tokens(
             add = counter.add
 
             def on_next(chunk: ModelResponseStream) -> None:
-                text = content_of(chunk, choice)
-                if text:
-                    try:
-                        total = add(text)
-                    except Exception as error:  # noqa: BLE001  the encoding may be the caller's own
-                        observer.on_error(error)
-                        return
-                    deliver(total)
+                for entry in chunk.choices:
+                    if entry.index == choice:
+                        text = entry.delta.content
+                        if text:
+                            try:
+                                total = add(text)
+                            except Exception as error:  # noqa: BLE001  the encoding may be the caller's own
+                                observer.on_error(error)
+                                return
+                            deliver(total)
 
             def on_completed() -> None:
                 if not counter.total:

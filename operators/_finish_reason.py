@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 from reactivex import Observable, abc
 
-from rxllm.operators._chunks import check_choice
+from rxllm.operators._shared import check_choice
 from rxllm.types import ModelResponseStream
 
 __all__ = ["finish_reason"]

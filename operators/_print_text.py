@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from reactivex import Observable, abc
 
-from rxllm.operators._chunks import append_text, check_choice, content_of, is_high_surrogate
+from rxllm.operators._shared import append_text, check_choice, split_half
 from rxllm.types import ModelResponseStream
 
 __all__ = ["print_text"]
@@ -82,13 +82,13 @@ def print_text(
 
             def on_next(chunk: ModelResponseStream) -> None:
                 nonlocal half
-                text = content_of(chunk, choice)
-                if text:
-                    text, half = append_text(half, text), ""
-                    if is_high_surrogate(text[-1]):
-                        text, half = text[:-1], text[-1]
-                    if text and not show(_SURROGATE.sub("\ufffd", text)):
-                        return
+                for entry in chunk.choices:
+                    if entry.index == choice:
+                        text = entry.delta.content
+                        if text:
+                            text, half = split_half(append_text(half, text))
+                            if text and not show(_SURROGATE.sub("\ufffd", text)):
+                                return
                 deliver(chunk)
 
             def on_completed() -> None:

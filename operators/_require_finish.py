@@ -4,7 +4,7 @@ from typing import Any
 from reactivex import Observable, abc
 
 from rxllm.exceptions import APIResponseValidationError
-from rxllm.operators._chunks import request_of
+from rxllm.operators._shared import request_of
 from rxllm.types import ModelResponseStream
 
 __all__ = ["require_finish"]

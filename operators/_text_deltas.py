@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 from reactivex import Observable, abc
 
-from rxllm.operators._chunks import append_text, check_choice, content_of, is_high_surrogate
+from rxllm.operators._shared import append_text, check_choice, split_half
 from rxllm.types import ModelResponseStream
 
 __all__ = ["text_deltas"]
@@ -45,16 +45,15 @@ def text_deltas(choice: int = 0) -> Callable[[Observable[ModelResponseStream]], 
 
             def on_next(chunk: ModelResponseStream) -> None:
                 nonlocal half
-                text = content_of(chunk, choice)
-                if not text:
-                    return
-                if half:
-                    text, half = append_text(half, text), ""
-                if is_high_surrogate(text[-1]):
-                    text, half = text[:-1], text[-1]
-                    if not text:
-                        return
-                deliver(text)
+                for entry in chunk.choices:
+                    if entry.index == choice:
+                        text = entry.delta.content
+                        if text:
+                            if half or text[-1] > "\ud7ff":
+                                text, half = split_half(append_text(half, text))
+                                if not text:
+                                    continue
+                            deliver(text)
 
             def on_error(error: Exception) -> None:
                 if half:

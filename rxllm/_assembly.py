@@ -181,11 +181,11 @@ def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
         if isinstance(value, list):
             if not isinstance(into.get(key), list):
                 into[key] = []
-            into[key].extend(new[key])
+            into[key].extend(new[key])  # noqa: PLR1733  `value` is a list of unknown type here
         elif isinstance(value, dict):
             if not isinstance(into.get(key), dict):
                 into[key] = {}
-            _merge(into[key], new[key])
+            _merge(into[key], new[key])  # noqa: PLR1733  likewise
         elif value is not None or key not in into:
             into[key] = value
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import tiktoken
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rxllm import _token_counter
@@ -164,6 +164,7 @@ def assert_exact(name: str, pieces: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@settings(deadline=None)
 @given(pieces=st.lists(any_text, max_size=12))
 def test_counter_is_exact_after_every_piece(name: str, pieces: list[str]) -> None:
     """Whatever the text and wherever it is cut, the count so far is that of the plain encoding."""
@@ -171,6 +172,7 @@ def test_counter_is_exact_after_every_piece(name: str, pieces: list[str]) -> Non
 
 
 @pytest.mark.parametrize("name", NAMES)
+@settings(deadline=None)
 @given(text=any_text, data=st.data())
 def test_counter_does_not_depend_on_the_cuts(name: str, text: str, data: st.DataObject) -> None:
     """Any two cuttings of a text come to the same count, lone surrogates and halves of pairs too."""
@@ -196,6 +198,7 @@ RUNS = [
 
 
 @pytest.mark.parametrize("name", NAMES)
+@settings(deadline=None)
 @given(
     parts=st.lists(
         st.tuples(

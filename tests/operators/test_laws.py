@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import reactivex as rx
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reactivex import Observable, abc
 from reactivex import operators as rx_ops
@@ -149,7 +149,8 @@ def test_two_subscriptions_at_once_share_nothing(name: str) -> None:
     for time, observer in ((200, first), (225, second)):
 
         def begin(_scheduler: abc.SchedulerBase, _state: object = None, observer: Any = observer) -> abc.DisposableBase:
-            return pipeline.subscribe(observer)
+            subscription: abc.DisposableBase = pipeline.subscribe(observer)
+            return subscription
 
         scheduler.schedule_absolute(time, begin)
     scheduler.start()
@@ -256,6 +257,7 @@ def paired(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
+@settings(deadline=None)
 @given(cuttings)
 def test_any_cutting_gives_the_same_text_and_count(pieces: list[str]) -> None:
     """Text, count and whole message follow from the text alone, not from where it is cut."""

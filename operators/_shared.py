@@ -1,23 +1,12 @@
-"""What several operators read of chunks and sources, and how they check their arguments."""
+"""What several operators share: text that comes in pieces, the request of a source, a checked argument."""
 
 from typing import Any
 
 from reactivex import Observable
 
-from rxllm.types import ModelResponseStream, Request
+from rxllm.types import Request
 
-__all__ = ["append_text", "check_choice", "content_of", "is_high_surrogate", "request_of"]
-
-
-def content_of(chunk: ModelResponseStream, choice: int) -> str:
-    """The text that a chunk adds to a choice; empty where it adds none."""
-    text = ""
-    for entry in chunk.choices:
-        if entry.index == choice:
-            content = entry.delta.content
-            if content:
-                text = text + content if text else content
-    return text
+__all__ = ["append_text", "check_choice", "request_of", "split_half"]
 
 
 def append_text(text: str, delta: str) -> str:
@@ -26,14 +15,22 @@ def append_text(text: str, delta: str) -> str:
     >>> append_text("a\ud83d", "\ude00") == "a\U0001f600"
     True
     """
-    if text and "\udc00" <= delta[:1] <= "\udfff" and is_high_surrogate(text[-1]):
+    if text and "\udc00" <= delta[:1] <= "\udfff" and _is_high_surrogate(text[-1]):
         pair = (text[-1] + delta[0]).encode("utf-16", "surrogatepass").decode("utf-16")
         return text[:-1] + pair + delta[1:]
     return text + delta
 
 
-def is_high_surrogate(character: str) -> bool:
-    """Whether a character is the first half of a pair, whose second half is to come."""
+def split_half(text: str) -> tuple[str, str]:
+    r"""``text`` without the half of a surrogate pair that it ends with, and that half, whose other half is to come.
+
+    >>> split_half("a\ud83d") == ("a", "\ud83d"), split_half("a")
+    (True, ('a', ''))
+    """
+    return (text[:-1], text[-1]) if _is_high_surrogate(text[-1:]) else (text, "")
+
+
+def _is_high_surrogate(character: str) -> bool:
     return "\ud800" <= character <= "\udbff"
 
 
