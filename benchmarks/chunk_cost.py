@@ -12,7 +12,9 @@ import asyncio
 import json
 import multiprocessing
 import os
+import socket
 import statistics
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -39,33 +41,39 @@ def _event(number: int) -> bytes:
     return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
 
 
+def _stream(chunks: int, a_packet: int) -> bytes:
+    parts = [b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"]
+    for start in range(0, chunks, a_packet):
+        data = b"".join(_event(number) for number in range(start, min(start + a_packet, chunks)))
+        parts.append(b"%x\r\n%b\r\n" % (len(data), data))
+    finish = b'data: {"id":"x","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    parts.append(b"%x\r\n%b\r\n0\r\n\r\n" % (len(finish), finish))
+    return b"".join(parts)
+
+
 def _serve(connection: Any) -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            try:
-                head = await reader.readuntil(b"\r\n\r\n")
-            except asyncio.IncompleteReadError:
-                writer.close()
-                return
-            lengths = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
-            body = json.loads(await reader.readexactly(int(lengths[0])))
-            chunks, a_packet = (int(part) for part in body["model"].split("x"))
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
-            for start in range(0, chunks, a_packet):
-                data = b"".join(_event(number) for number in range(start, min(start + a_packet, chunks)))
-                writer.write(b"%x\r\n%b\r\n" % (len(data), data))
-                await writer.drain()
-                await asyncio.sleep(0)
-            finish = b'data: {"id":"x","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
-            writer.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(finish), finish))
-            await writer.drain()
+    """Sends as fast as it is read: the clients' own cost is what limits, and not how often they have to wait."""
+    streams: dict[str, bytes] = {}
 
-    async def main() -> None:
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        connection.send(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
+    def answer(sock: socket.socket) -> None:
+        with sock, sock.makefile("rb") as file:
+            while head := file.readline():
+                length = 0
+                while head not in (b"\r\n", b""):
+                    if head.lower().startswith(b"content-length"):
+                        length = int(head.split(b":")[1])
+                    head = file.readline()
+                if not length:
+                    return
+                model = json.loads(file.read(length))["model"]
+                if model not in streams:
+                    streams[model] = _stream(*(int(part) for part in model.split("x")))
+                sock.sendall(streams[model])
 
-    asyncio.run(main())
+    listener = socket.create_server(("127.0.0.1", 0))
+    connection.send(listener.getsockname()[1])
+    while True:
+        threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
 
 
 def _clients(url: str) -> dict[str, Callable[[str], int]]:

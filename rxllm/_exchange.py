@@ -4,14 +4,16 @@
 
 ======================  ==============================================================================
 ``Send``                send this HTTP request; a ``Head``, or a ``Failure``
-``READ``                read from the body; bytes, ``None`` at its end, or a ``Failure``
+``BODY``                read the body, ``feed()`` each piece of it and deliver what that gives, until a piece gives
+                        nothing and ``over`` is set; ``None``, also at the body's end, or a ``Failure``
+``READ``                read one piece of the body; bytes, ``None`` at its end, or a ``Failure``
 a list of chunks        deliver them; nothing
 ``CLOSE``               hang up; nothing
 ``Sleep``               wait that many seconds; nothing
 ======================  ==============================================================================
 
-It returns when the provider's own end has come, and raises an ``APIError`` otherwise. ``deadline`` is, at any moment,
-the monotonic time until which content has to come.
+It returns when the provider's own end has come, and raises an ``APIError`` otherwise. ``time_left()`` says, whenever
+somebody is about to wait, for how long.
 """
 
 import logging
@@ -30,7 +32,7 @@ from rxllm.exceptions import APIConnectionError, APIError, AuthenticationError, 
 from rxllm.providers._base import HTTPRequest, Provider, Reading
 from rxllm.types import ModelResponseStream, Request
 
-__all__ = ["CLOSE", "READ", "Call", "Exchange", "Failure", "Head", "Send", "Signal", "Sleep", "Step", "Told"]
+__all__ = ["BODY", "CLOSE", "READ", "Call", "Exchange", "Failure", "Head", "Send", "Signal", "Sleep", "Step", "Told"]
 
 _log = logging.getLogger("rxllm")
 
@@ -42,6 +44,7 @@ class Signal:
     """A step without anything more to say."""
 
 
+BODY: Final = Signal()
 READ: Final = Signal()
 CLOSE: Final = Signal()
 
@@ -97,10 +100,18 @@ class Call:
 class Exchange:
     """The life of one request: open, retry, read, deadlines, proof of the end."""
 
+    _reading: Reading
+    _headers: dict[str, str]
+    _events: int
+
     def __init__(self, call: Call, clock: Callable[[], float] = time.monotonic) -> None:
         self.call = call
         self.deadline: float | None = None
+        self.over = False
         self._clock = clock
+        self._idle = call.timeouts.idle
+        self._fresh = False  # content has come since somebody last waited
+        self._late = False
         self._chunks = 0
         self._secrets: list[str] = []
 
@@ -132,41 +143,65 @@ class Exchange:
             return error, head.status in (408, 409, 429) or head.status >= 500
         return (yield from self._body(head)), False
 
+    def feed(self, data: bytes) -> list[ModelResponseStream]:
+        """The chunks that a piece of the body completes."""
+        chunks = self._reading.feed(data)
+        if chunks:
+            if not self._chunks:
+                chunks[0].response_headers = self._headers
+            self._chunks += len(chunks)
+            self._fresh = True
+        else:
+            self._consider()
+        return chunks
+
+    def time_left(self) -> float | None:
+        """Seconds to wait for content from now on; ``None`` where nothing bounds it.
+
+        An idle time begins when somebody waits: how long the consumer took over the last chunk does not count.
+        """
+        if self._fresh:
+            self._fresh = False
+            self._expect(self._idle)
+        return None if self.deadline is None else self.deadline - self._clock()
+
+    def drain(self, seconds: float) -> None:
+        """The answer is over; what is left of the body may be waited for that long."""
+        self._fresh = False
+        self._expect(seconds)
+
+    def _consider(self) -> None:
+        """A piece of the body gave no chunk: it was the end, an event that gives none, or mere keep-alive."""
+        reading = self._reading
+        if reading.complete or reading.failure is not None:
+            self.over = True
+        elif reading.events != self._events:
+            self._events = reading.events
+            self._fresh = True
+        elif (left := self.time_left()) is not None and left < 0:
+            # With a client of the user's own, nothing else would notice that only comments come.
+            self._late = self.over = True
+
     def _body(self, head: Head) -> Generator[Step, Told, APIError | None]:
-        reading: Reading = self.call.provider.dialect.reading(self.call.request, head.headers)
-        feed, clock, idle = reading.feed, self._clock, self.call.timeouts.idle
-        events = 0
-        while True:
-            data = yield READ
-            if type(data) is not bytes:
-                break
-            chunks = feed(data)
-            if reading.events != events:
-                events = reading.events
-                self.deadline = None if idle is None else clock() + idle
-            elif self.deadline is not None and clock() > self.deadline:
-                # What comes is keep-alive comments: with a client of the user's own, nothing else would notice.
-                data = Failure("timeout", "")
-                break
-            if chunks:
-                yield self._counted(chunks, head)
-            if reading.failure is not None or reading.complete:
-                break
-        if type(data) is not bytes:
+        reading = self._reading = self.call.provider.dialect.reading(self.call.request, head.headers)
+        self._headers = head.headers
+        self._events = 0
+        self.over = self._late = self._fresh = False
+        told = yield BODY
+        if self._late:
+            told = Failure("timeout", "")
+        if reading.failure is None and not reading.complete:
             chunks = reading.end()
             if chunks:
-                yield self._counted(chunks, head)
-        if reading.failure is None and not reading.complete:
-            return self._broken(data if isinstance(data, Failure) else None, "in the middle of the answer")
+                if not self._chunks:
+                    chunks[0].response_headers = head.headers
+                self._chunks += len(chunks)
+                yield chunks
+            if reading.failure is None and not reading.complete:
+                return self._broken(told, "in the middle of the answer")
         if reading.failure is not None:
             yield CLOSE
         return reading.failure
-
-    def _counted(self, chunks: list[ModelResponseStream], head: Head) -> list[ModelResponseStream]:
-        if not self._chunks:
-            chunks[0].response_headers = head.headers
-        self._chunks += len(chunks)
-        return chunks
 
     def _error_body(self) -> Generator[Step, Told, bytes]:
         body = bytearray()

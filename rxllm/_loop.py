@@ -284,16 +284,22 @@ class Loop(PeriodicScheduler):
                 continue
             self._quiet = not (self._actions or self._timers or port.pumped or len(self._ports) > 1)
             on_next = port.observer.on_next
-            for item in port.items:
-                on_next(item)
-                while ready:
-                    yield ready.popleft()
-                if not self._quiet:
-                    break
-            else:
-                self._current = None
-                if port.pumped:
-                    port.slots.release()
+            while True:
+                for item in port.items:
+                    on_next(item)
+                    while ready:
+                        yield ready.popleft()
+                    if not self._quiet:
+                        break
+                else:
+                    if self._quiet:
+                        # Nothing but this port can have anything: straight on.
+                        yield _READ
+                        continue
+                    self._current = None
+                    if port.pumped:
+                        port.slots.release()
+                break
 
     def _run_what_is_due(self) -> None:
         """Runs one action: the first undelayed one, else the first timer that is due."""
@@ -366,8 +372,10 @@ class Loop(PeriodicScheduler):
     def _subscribe(self, source: Observable[Any]) -> None:
         """Subscribes the consumer that takes items one by one."""
 
+        append = self._ready.append
+
         def on_next(item: Any) -> None:
-            self._ready.append(item)
+            append(item)
             if self._waiting:
                 self._wake()
 
@@ -463,7 +471,10 @@ class ThreadLoop(Loop):
             raise
 
     def _read(self) -> None:
-        port = self._ports[0]
+        try:
+            port = self._ports[0]
+        except IndexError:  # another thread has just closed it
+            return
         try:
             packet = port.reading.pull()
         except Exception as error:  # noqa: BLE001  whatever a source raises is its observer's on_error
@@ -584,7 +595,10 @@ class TaskLoop(Loop):
             await self._settle()
 
     async def _read(self) -> None:
-        port = self._ports[0]
+        try:
+            port = self._ports[0]
+        except IndexError:  # another thread has just closed it
+            return
         try:
             packet = await port.reading.pull()
         except Exception as error:  # noqa: BLE001  whatever a source raises is its observer's on_error

@@ -23,8 +23,8 @@ _A_DAY = 86400.0
 _A_MOMENT = 0.001
 
 
-class _HasDeadline(Protocol):
-    deadline: float | None
+class _Waiting(Protocol):
+    def time_left(self) -> float | None: ...
 
 
 class Control(float):
@@ -33,11 +33,11 @@ class Control(float):
     It is a float, so that a stream that is none of ours (behind an https proxy) can still take it for a timeout.
     """
 
-    def __new__(cls, exchange: _HasDeadline, connect: float | None = None) -> "Control":
+    def __new__(cls, exchange: _Waiting, connect: float | None = None) -> "Control":
         """A control of ``exchange``'s call, which may take ``connect`` seconds to connect."""
         return super().__new__(cls, connect or _A_DAY)
 
-    def __init__(self, exchange: _HasDeadline, connect: float | None = None) -> None:
+    def __init__(self, exchange: _Waiting, connect: float | None = None) -> None:
         self.cancelled = False
         self._exchange = exchange
         self._connect_deadline = None if connect is None else time.monotonic() + connect
@@ -47,13 +47,16 @@ class Control(float):
 
     def remaining(self) -> float | None:
         """Seconds until content has to have come; ``None`` where nothing bounds it."""
-        deadline = self._exchange.deadline
-        return None if deadline is None else max(deadline - time.monotonic(), _A_MOMENT)
+        left = self._exchange.time_left()
+        return None if left is None else max(left, _A_MOMENT)
 
     def connecting(self) -> float | None:
         """Seconds until the connection has to stand."""
-        bounds = [bound for bound in (self._connect_deadline, self._exchange.deadline) if bound is not None]
-        return max(min(bounds) - time.monotonic(), _A_MOMENT) if bounds else None
+        left = self.remaining()
+        if self._connect_deadline is None:
+            return left
+        to_connect = max(self._connect_deadline - time.monotonic(), _A_MOMENT)
+        return to_connect if left is None else min(to_connect, left)
 
     def hold(self, sock: Any) -> None:
         """Notes the socket that the call is about to block on."""

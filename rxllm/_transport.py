@@ -1,8 +1,7 @@
 """The only place that touches the network: performs what an exchange asks for, blocking or on an event loop."""
 
 import asyncio
-import threading
-import time
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any
@@ -11,7 +10,7 @@ import httpcore
 import httpx
 
 from rxllm._clients import shared_async_transport, shared_transport
-from rxllm._exchange import CLOSE, READ, Call, Exchange, Failure, Head, Send, Sleep, Told
+from rxllm._exchange import BODY, CLOSE, READ, Call, Exchange, Failure, Head, Send, Sleep, Told
 from rxllm._interruptible import Interruptible
 from rxllm._network import Control
 from rxllm.types import ModelResponseStream
@@ -65,15 +64,13 @@ class _Reader:
         self._steps = self._exchange.steps()
         self._control = Control(self._exchange)
         self._told: Told = None
-        self._response: httpx.Response | None = None
-        self._lock = threading.Lock()
+        self._in_body = False
+        # A list, since taking from it is atomic: whoever gets the response closes it.
+        self._responses: list[httpx.Response] = []
+        # Without a lock: pull() says that it is busy and then looks whether to stop; close() says to stop and then looks
+        # who is busy. One of the two sees the other.
         self._busy = False
         self._closed = False
-
-    def _begin(self) -> bool:
-        with self._lock:
-            self._busy = not self._closed
-            return self._busy
 
     def _timeout(self) -> dict[str, float | None]:
         control = self._control
@@ -81,10 +78,9 @@ class _Reader:
 
     def _renew_control(self, step: Send) -> None:
         self._control.release()
-        with self._lock:
-            self._control = Control(self._exchange, step.connect)
-            if self._closed:
-                self._control.cancel()
+        self._control = Control(self._exchange, step.connect)
+        if self._closed:
+            self._control.cancel()
 
     def _build(self, step: Send) -> httpx.Request:
         http = step.http
@@ -114,39 +110,47 @@ class SyncReader(_Reader):
         Raises:
             APIError: the exchange failed.
         """
-        if not self._begin():
-            return None
+        self._busy = True
         try:
+            if self._in_body and not self._closed:
+                exchange = self._exchange
+                for data in self._body:
+                    chunks = exchange.feed(data)
+                    if chunks:
+                        return chunks
+                    if exchange.over:
+                        break
+                self._in_body = False
+            return self._advance()
+        except _NETWORK_ERRORS as error:
+            # Only the body raises these here.
+            self._in_body = False
+            self._told = _failure(error)
             return self._advance()
         except BaseException:
             self._closed = True
             raise
         finally:
-            with self._lock:
-                self._busy = False
-                closed = self._closed
-            if closed:
+            self._busy = False
+            if self._closed:
                 self._hang_up()
 
     def close(self) -> None:
         """Closes the response at once, from any thread; a read that is under way ends."""
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            busy = self._busy
-        if busy:
+        if self._closed:
+            return
+        self._closed = True
+        if self._busy:
             self._control.cancel()
         else:
             self._hang_up()
 
     def drain(self) -> None:
         """After the end: gives the connection a moment to come free for the next request, and lets go of it."""
-        if not self._begin():
-            return
-        self._exchange.deadline = time.monotonic() + _DRAIN
+        self._exchange.drain(_DRAIN)
+        self._busy = True
         try:
-            while time.monotonic() < self._exchange.deadline and next(self._body, None) is not None:
+            while (self._exchange.time_left() or 0) > 0 and next(self._body, None) is not None:
                 pass
         except _NETWORK_ERRORS:
             pass
@@ -157,26 +161,32 @@ class SyncReader(_Reader):
 
     def _advance(self) -> list[ModelResponseStream] | None:
         told, self._told = self._told, None
-        while True:
+        while not self._closed:
             try:
                 step = self._steps.send(told)
             except StopIteration:
                 return None
+            told = None
+            if step is BODY:
+                self._in_body = True
+                return []
             if step is READ:
-                try:
-                    told = next(self._body, None)
-                except _NETWORK_ERRORS as error:
-                    told = _failure(error)
+                told = self._read()
             elif type(step) is list:
                 return step
             elif isinstance(step, Send):
                 told = self._send(step)
             elif isinstance(step, Sleep):
-                told = self._sleep(step.seconds)
+                self._sleep(step.seconds)
             elif step is CLOSE:
-                told = self._hang_up()
-            if self._closed:
-                return None
+                self._hang_up()
+        return None
+
+    def _read(self) -> Told:
+        try:
+            return next(self._body, None)
+        except _NETWORK_ERRORS as error:
+            return _failure(error)
 
     def _send(self, step: Send) -> Told:
         self._hang_up()
@@ -189,16 +199,16 @@ class SyncReader(_Reader):
                 response = (self._client or shared_transport()).handle_request(request)
         except _NETWORK_ERRORS as error:
             return _failure(error)
-        self._response = response
+        self._responses.append(response)
         self._body = iter(response.stream) if _is_plain(response) else response.iter_bytes()  # type: ignore[arg-type]
         return _head(response)
 
     def _hang_up(self) -> None:
         self._control.release()
-        response, self._response = self._response, None
+        while self._responses:
+            with contextlib.suppress(IndexError):
+                self._responses.pop().close()
         self._body = iter(())
-        if response is not None:
-            response.close()
 
 
 class AsyncReader(_Reader):
@@ -215,32 +225,42 @@ class AsyncReader(_Reader):
         Raises:
             APIError: the exchange failed.
         """
-        if not self._begin():
-            return None
+        self._busy = True
         try:
+            if self._in_body and not self._closed and self._body is not None:
+                exchange = self._exchange
+                async for data in self._body:
+                    chunks = exchange.feed(data)
+                    if chunks:
+                        return chunks
+                    if exchange.over:
+                        break
+                self._in_body = False
+            return await self._advance()
+        except _NETWORK_ERRORS as error:
+            # Only the body raises these here.
+            self._in_body = False
+            self._told = _failure(error)
             return await self._advance()
         except BaseException:
             self._closed = True
             raise
         finally:
-            with self._lock:
-                self._busy = False
-                closed = self._closed
-            if closed:
+            self._busy = False
+            if self._closed:
                 await self._hang_up()
 
     def close(self) -> bool:
         """Ends the reading at once, from any thread. True where the response is still to be closed by ``aclose``."""
-        with self._lock:
-            if self._closed:
-                return False
-            self._closed = True
-            busy = self._busy
-        if busy:
-            self._control.cancel()
-            # While connecting there is no socket yet to shut.
-            self._interruptible.interrupt()
-        return not busy
+        if self._closed:
+            return False
+        self._closed = True
+        if not self._busy:
+            return True
+        self._control.cancel()
+        # While connecting there is no socket yet to shut.
+        self._interruptible.interrupt()
+        return False
 
     async def aclose(self) -> None:
         """Closes the response, after ``close``."""
@@ -248,9 +268,8 @@ class AsyncReader(_Reader):
 
     async def drain(self) -> None:
         """After the end: gives the connection a moment to come free for the next request, and lets go of it."""
-        if not self._begin():
-            return
-        self._exchange.deadline = time.monotonic() + _DRAIN
+        self._exchange.drain(_DRAIN)
+        self._busy = True
         try:
             async with asyncio.timeout(_DRAIN):
                 while self._body is not None and await anext(self._body, None) is not None:
@@ -264,27 +283,33 @@ class AsyncReader(_Reader):
 
     async def _advance(self) -> list[ModelResponseStream] | None:
         told, self._told = self._told, None
-        while True:
+        while not self._closed:
             try:
                 step = self._steps.send(told)
             except StopIteration:
                 return None
-            if step is READ and self._body is not None:
-                try:
-                    told = await anext(self._body, None)
-                except _NETWORK_ERRORS as error:
-                    told = _failure(error)
+            told = None
+            if step is BODY:
+                self._in_body = True
+                return []
+            if step is READ:
+                told = await self._read()
             elif type(step) is list:
                 return step
             elif isinstance(step, Send):
                 await self._hang_up()
                 told = await self._interruptible.run(partial(self._send, step))
             elif isinstance(step, Sleep):
-                told = await self._interruptible.run(partial(asyncio.sleep, step.seconds))
+                await self._interruptible.run(partial(asyncio.sleep, step.seconds))
             elif step is CLOSE:
-                told = await self._hang_up()
-            if self._closed:
-                return None
+                await self._hang_up()
+        return None
+
+    async def _read(self) -> Told:
+        try:
+            return None if self._body is None else await anext(self._body, None)
+        except _NETWORK_ERRORS as error:
+            return _failure(error)
 
     async def _send(self, step: Send) -> Told:
         self._renew_control(step)
@@ -296,16 +321,15 @@ class AsyncReader(_Reader):
                 response = await (self._client or await shared_async_transport()).handle_async_request(request)
         except _NETWORK_ERRORS as error:
             return _failure(error)
-        self._response = response
+        self._responses.append(response)
         self._body = aiter(response.stream) if _is_plain(response) else response.aiter_bytes()  # type: ignore[arg-type]
         return _head(response)
 
     async def _hang_up(self) -> None:
         self._control.release()
-        response, self._response = self._response, None
         body, self._body = self._body, None
         # The generator first: left to the garbage collector it would be closed by a task that nobody awaits.
         if body is not None and hasattr(body, "aclose"):
             await body.aclose()  # type: ignore[attr-defined]
-        if response is not None:
-            await response.aclose()
+        while self._responses:
+            await self._responses.pop().aclose()

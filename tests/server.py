@@ -82,7 +82,7 @@ class Answering:
     async def start(self, status: int = 200, **headers: str) -> None:
         """Sends the status and the headers of a chunked event stream."""
         named = {"content_type": "text/event-stream", "transfer_encoding": "chunked", **headers}
-        lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in named.items())
+        lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in named.items() if value)
         self._chunked = named["transfer_encoding"] == "chunked"
         await self.raw(f"HTTP/1.1 {status} Whatever\r\n{lines}\r\n".encode())
 

@@ -1,13 +1,13 @@
 """One request's life, sans I/O: what the exchange asks for, and what it makes of the answers."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from rxllm._exchange import CLOSE, READ, Call, Exchange, Failure, Head, Send, Sleep
+from rxllm._exchange import BODY, CLOSE, READ, Call, Exchange, Failure, Head, Send, Sleep
 from rxllm._timeouts import Timeouts
 from rxllm.exceptions import APIConnectionError, APIError, AuthenticationError, IncompleteStreamError, RateLimitError, Timeout
 from rxllm.providers import resolve
@@ -51,14 +51,23 @@ def play(exchange: Exchange, answers: Iterable[Any]) -> tuple[list[Any], list[Mo
                 chunks += step
                 continue
             steps.append(step)
-            if step is READ or isinstance(step, Send):
-                told = next(script)
-                if callable(told):
-                    told = told()
+            if step is BODY:
+                while isinstance(told := _next(script), bytes):
+                    chunks += exchange.feed(told)
+                    if exchange.over:
+                        told = None
+                        break
+            elif step is READ or isinstance(step, Send):
+                told = _next(script)
     except StopIteration:
         return steps, chunks, None
     except APIError as error:
         return steps, chunks, error
+
+
+def _next(script: Iterator[Any]) -> Any:
+    answer = next(script)
+    return answer() if callable(answer) else answer
 
 
 def test_a_whole_life() -> None:
@@ -69,7 +78,7 @@ def test_a_whole_life() -> None:
     assert chunks[0].request_id == "req_1"
     assert chunks[0].rate_limits == {"remaining-requests": "9"}
     assert "response_headers" not in chunks[0].model_dump()
-    assert [type(step).__name__ for step in steps] == ["Send", "Signal", "Signal"]
+    assert [type(step).__name__ for step in steps] == ["Send", "Signal"]
     http = steps[0].http
     assert http.url == "https://api.openai.com/v1/chat/completions"
     assert http.headers["authorization"] == "Bearer sk-secret"
@@ -160,22 +169,27 @@ def test_an_end_is_a_proof(last: Any) -> None:
     assert isinstance(play(Exchange(call()), [OK, DATA, last])[2], IncompleteStreamError | Timeout)
 
 
-def test_deadlines_follow_content() -> None:
-    """The first bound holds until the first event, the idle one from each event on; comments move nothing."""
+def test_an_idle_time_begins_when_somebody_waits() -> None:
+    """The first bound holds until the first event; the idle one begins anew at the wait after each event, and comments
+    move nothing."""
     clock = Clock()
     exchange = Exchange(call(), clock)
-    deadlines: list[float | None] = []
+    left: list[float | None] = []
 
     def at(now: float, data: bytes) -> Any:
+        """A piece that comes at that time, after a wait that has just begun."""
+
         def answer() -> bytes:
-            deadlines.append(exchange.deadline)
+            left.append(exchange.time_left())
             clock.now = now
             return data
 
         return answer
 
-    _, _, error = play(exchange, [OK, at(101.5, b": ping\n\n"), at(101.9, DATA), at(104.0, b": ping\n\n"), at(104.95, b":\n\n")])
-    assert deadlines == [102.0, 102.0, 104.9, 104.9]
+    pieces = [at(101.5, b": ping\n\n"), at(101.75, DATA), at(104.0, b": ping\n\n"), at(104.8, b":\n\n")]
+    _, chunks, error = play(exchange, [OK, *pieces])
+    assert left == [2.0, 0.5, 3.0, 0.75]
+    assert texts(chunks) == ["Hi"]
     assert isinstance(error, Timeout)
     assert str(error) == "No further event within 3 seconds; 1 chunk had come."
     assert isinstance(error, APIConnectionError)

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PRELUDE = """
 import asyncio, sys
 import reactivex as rx
+from reactivex import operators as rxops
 from rxllm import completion, acompletion, as_stream, operators as ops
 stream = completion("gpt-4", [{"role": "user", "content": "Hi"}], stream=True, api_base=sys.argv[1], api_key="sk-secret")
 text = stream.pipe(ops.text_deltas())
@@ -70,14 +71,14 @@ def test_a_script_that_ends_in_subscribe_gets_every_item(server: Server, script:
 
 CONSUMERS: dict[str, str] = {
     "for": "for item in text: print(item)",
-    "run": "text.pipe(rx.operators.do_action(print)).run()",
+    "run": "text.pipe(rxops.do_action(print)).run()",
     "async for": """
 async def main():
     async for item in text: print(item)
 asyncio.run(main())""",
     "await": """
 async def main():
-    await text.pipe(rx.operators.do_action(print))
+    await text.pipe(rxops.do_action(print))
 asyncio.run(main())""",
     "merge": "for item in as_stream(rx.merge(text, rx.never())): print(item)",
 }
