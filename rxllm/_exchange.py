@@ -162,6 +162,7 @@ class Exchange:
         """
         if self._fresh:
             self._fresh = False
+            self._events = self._reading.events
             self._expect(self._idle)
         return None if self.deadline is None else self.deadline - self._clock()
 

@@ -153,8 +153,8 @@ class Loop(PeriodicScheduler):
         self._live_timers = 0
         self._order = count()
         self._mutex = threading.RLock()
-        # True while nothing but the current port can have anything to deliver: then its items go out in a plain loop.
-        self._quiet = False
+        # Counts what is added or closed, by any thread; while it stands still, a port that was alone still is.
+        self._changes = 0
         self._waiting = False
         self._ready: deque[Any] = deque()
         self._over = False
@@ -166,7 +166,7 @@ class Loop(PeriodicScheduler):
         """Runs ``action`` on the loop's thread, after what is being delivered."""
         item = _Action(self, action, state, timer=False)
         self._actions.append(item)
-        self._quiet = False
+        self._changes += 1
         self._stir()
         return item
 
@@ -181,7 +181,7 @@ class Loop(PeriodicScheduler):
         with self._mutex:
             heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), item))
             self._live_timers += 1
-        self._quiet = False
+        self._changes += 1
         self._stir()
         return item
 
@@ -209,7 +209,7 @@ class Loop(PeriodicScheduler):
         port = self._open(source, observer)
         with self._mutex:
             self._ports.append(port)
-        self._quiet = False
+        self._changes += 1
         self._stir()
         return port
 
@@ -239,7 +239,7 @@ class Loop(PeriodicScheduler):
             port.items = iter(())
             with contextlib.suppress(ValueError):
                 self._ports.remove(port)
-        self._quiet = False
+        self._changes += 1
         return True
 
     def _finish(self, port: _Port, error: Exception | None) -> None:
@@ -282,17 +282,19 @@ class Loop(PeriodicScheduler):
                 elif not self._actions:
                     yield _WAIT
                 continue
-            self._quiet = not (self._actions or self._timers or port.pumped or len(self._ports) > 1)
+            seen = self._changes
+            if self._actions or self._timers or port.pumped or self._ports != [port]:
+                seen = -1
             on_next = port.observer.on_next
             while True:
                 for item in port.items:
                     on_next(item)
                     while ready:
                         yield ready.popleft()
-                    if not self._quiet:
+                    if self._changes != seen:
                         break
                 else:
-                    if self._quiet:
+                    if self._changes == seen:
                         # Nothing but this port can have anything: straight on.
                         yield _READ
                         continue
@@ -385,7 +387,7 @@ class Loop(PeriodicScheduler):
 
         def on_completed() -> None:
             self._over = True
-            self._quiet = False
+            self._changes += 1
             if self._waiting:
                 self._wake()
 

@@ -1,6 +1,5 @@
 """The registry: who speaks which dialect, where, and with whose key."""
 
-import difflib
 from typing import Final
 
 from rxllm.exceptions import BadRequestError
@@ -51,31 +50,31 @@ def resolve(model: str, custom_llm_provider: str | None = None) -> tuple[Provide
     """
     prefix, slash, rest = model.partition("/")
     if custom_llm_provider:
-        provider = PROVIDERS.get(custom_llm_provider)
-        if provider is None:
-            raise _refusal(model, f"custom_llm_provider={custom_llm_provider!r} is no provider", custom_llm_provider)
-        wire_model = rest if slash and prefix == custom_llm_provider else model
-    elif slash and prefix in PROVIDERS:
-        provider, wire_model = PROVIDERS[prefix], rest
+        if custom_llm_provider not in PROVIDERS:
+            raise _refusal(model, f"custom_llm_provider={custom_llm_provider!r} is not known", custom_llm_provider)
+        name, wire_model = custom_llm_provider, rest if slash and prefix == custom_llm_provider else model
     elif slash:
-        raise _refusal(model, f"{prefix!r} in {model!r} is no provider", prefix)
+        if prefix not in PROVIDERS:
+            raise _refusal(model, f"{model!r} names a provider, {prefix!r}, that is not known", prefix)
+        name, wire_model = prefix, rest
     else:
-        name = next((name for name, starts in _BARE.items() if model.startswith(starts)), None)
-        if name is None:
+        name, wire_model = next((name for name, starts in _BARE.items() if model.startswith(starts)), ""), model
+        if not name:
             raise _refusal(model, f"{model!r} does not say whose model it is", model)
         if name not in PROVIDERS:
-            raise _refusal(model, f"{model!r} is a model of {name}, which is no provider", name)
-        provider, wire_model = PROVIDERS[name], model
+            raise _refusal(model, f"{model!r} is a model of {name}, which is not known", name)
     if not wire_model.strip():
-        raise _refusal(model, f"{model!r} names no model", provider.name)
-    return provider, wire_model
+        raise BadRequestError(f"{model!r} names a provider and no model.", llm_provider=name, model=model)
+    return PROVIDERS[name], wire_model
 
 
 def _refusal(model: str, reason: str, given: str) -> BadRequestError:
-    near = difflib.get_close_matches(given.lower(), PROVIDERS, n=3) or sorted(PROVIDERS)
-    names = ", ".join(f"{name}/" for name in near)
+    import difflib
+
+    near = difflib.get_close_matches(given.lower(), PROVIDERS)
+    known = f"Did you mean {' or '.join(near)}?" if near else f"Known are {', '.join(sorted(PROVIDERS))}."
     return BadRequestError(
-        f"{reason} that rxllm knows. Say whose it is with a prefix ({names}...), or with "
-        'custom_llm_provider="openai" and api_base= for any server that speaks as OpenAI does.',
+        f'{reason}. {known} A model is named as in "openai/gpt-4o"; custom_llm_provider="openai" with api_base= '
+        "reaches any server that speaks as OpenAI does.",
         model=model,
     )

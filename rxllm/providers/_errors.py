@@ -1,6 +1,5 @@
 """What providers say when they refuse, in whatever shape, as typed errors."""
 
-import html
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -29,7 +28,7 @@ from rxllm.exceptions import (
 )
 from rxllm.types import Request
 
-__all__ = ["response_error", "stream_error"]
+__all__ = ["excerpt", "response_error", "stream_error"]
 
 _LONGEST_MESSAGE: Final = 4000
 
@@ -78,8 +77,8 @@ _REFINED: Final[tuple[tuple[type[BadRequestError], re.Pattern[str]], ...]] = (
         ContextWindowExceededError,
         re.compile(
             r"context_length_exceeded|context_window_exceeded|too_many_prompt_tokens|model_max_prompt_tokens_exceeded"
-            r"|(?:maximum|max|exceed\w*(?: the| your)?(?: available| model'?s?| allowed)*) context[ _](?:length|window|size)"
-            r"|exceed\w* (?:the |this |its )?(?:model'?s? )?(?:maximum )?context|context (?:length|window) (?:is |was )?exceeded"
+            r"|max(?:imum)? context[ _](?:length|window|size)|context (?:length|window|size) (?:is |was )?exceeded"
+            r"|exceed\w*(?: (?:the|this|its|your|available|allowed|model|model's|max|maximum))* context"
             r"|(?:prompt|input|request) (?:is |was )?too long|too long for (?:the|this) model|input tokens? exceed"
             r"|(?:prompt|input|token)[ _](?:token )?count\b.{0,40}\bexceeds?|length of all messages is too long"
             r"|exceeds? (?:the )?maximum (?:prompt|input|number of (?:input |prompt )?tokens)|maximum prompt length"
@@ -140,10 +139,18 @@ def stream_error(request: Request, status: int, headers: Mapping[str, str], payl
     """
     said = _Said(payload)
     if not said.message:
-        said.message = f"The provider sent an error without words: {_shortened(json.dumps(payload), 200)}"
+        said.message = f"The provider sent an error without words: {_shortened(excerpt(payload), 200)}"
     words = [word.lower() for word in (said.code, said.type) if word]
     named = said.status or next((_BY_WORD[word] for word in words if word in _BY_WORD), 0)
     return _error(request, said, _class_of(named), status, headers, payload)
+
+
+def excerpt(payload: object) -> str:
+    """Some JSON as text, for a message."""
+    try:
+        return json.dumps(payload)
+    except RecursionError:
+        return "JSON that is nested too deeply"
 
 
 class _Said:
@@ -157,6 +164,7 @@ class _Said:
         self.code = _first(members, "code", "status", "reason")
         self.type = _first(members, "type", "__type")
         self.param = _first(members, "param")
+        self.request_id = _first(members, "request_id")
         if self.type == "error":
             self.type = None  # Anthropic's outer object, which only says that it is one
         self.status = next(
@@ -193,7 +201,7 @@ def _error(
         type=type_,
         param=said.param,
         body=body,
-        request_id=headers.get("x-request-id") or headers.get("request-id"),
+        request_id=headers.get("x-request-id") or headers.get("request-id") or said.request_id,
         headers=headers,
     )
 
@@ -206,7 +214,7 @@ def _class_of(status: int) -> type[APIError]:
 
 
 def _members(payload: Any) -> Iterator[Any]:
-    """The objects that may hold code, type and param, the most telling first: ``error``, the payload, what is nested."""
+    """The objects that may hold code, type and param, the most telling first."""
     if not isinstance(payload, dict):
         return
     fields = cast("dict[str, Any]", payload)
@@ -268,6 +276,8 @@ def _from_status(status: int, headers: Mapping[str, str], text: str) -> str:
     if not text:
         return f"{phrase}, with an empty body"
     if text.startswith("<"):
+        import html
+
         found = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
         title = " ".join(html.unescape(found[1]).split()) if found else ""
         return (
@@ -277,13 +287,14 @@ def _from_status(status: int, headers: Mapping[str, str], text: str) -> str:
 
 
 def _first(members: list[dict[str, Any]], *names: str) -> str | None:
-    """The first of these fields that holds a string or a number, as a string."""
+    """The first of these fields that holds a string or a number, as a string; words before numbers."""
+    found: list[str] = []
     for name in names:
         for member in members:
             value = member.get(name)
             if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
-                return str(value)
-    return None
+                found.append(str(value))
+    return next((value for value in found if not value.isdigit()), found[0] if found else None)
 
 
 def _as_status(value: Any) -> int:

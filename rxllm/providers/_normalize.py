@@ -7,7 +7,7 @@ usage rides on the last chunk; the calls of a choice are numbered from 0 on.
 from typing import Final
 
 from rxllm._tool_calls import ToolCallIndexer
-from rxllm.types import BlankChoices, ModelResponseStream, Request, StreamingChoices, Usage
+from rxllm.types import BlankChoices, Delta, ModelResponseStream, Request, StreamingChoices, Usage
 
 __all__ = ["BrokenAnswer", "Normalizer", "finish_reason"]
 
@@ -23,6 +23,8 @@ _FINISH_REASONS: Final[dict[str, str]] = {
     }.items()
     for name in names.split()
 }
+
+_CONTENT_ALONE: Final = {"content"}
 
 # Finish reasons that say that the answer was broken off on the provider's side.
 _BROKEN: Final = frozenset({"error", "network_error", "abort", "insufficient_system_resource"})
@@ -80,16 +82,15 @@ class Normalizer:
     ('stop', 'eos', 2)
     """
 
-    __slots__ = ("_choices", "_held", "_include_usage", "_last", "_n", "_usage", "_usage_chunk")
+    __slots__ = ("_choices", "_held", "_include_usage", "_n", "_usage", "_usage_chunk")
 
     def __init__(self, request: Request) -> None:
         self._n = request.n
         self._include_usage = request.include_usage
         self._choices: dict[int, _Choice] = {}
         self._held: ModelResponseStream | None = None
-        self._last: ModelResponseStream | None = None
         self._usage: Usage | None = None
-        self._usage_chunk: ModelResponseStream | None = None
+        self._usage_chunk: ModelResponseStream | None = None  # what it came with
 
     @property
     def answered(self) -> bool:
@@ -113,29 +114,27 @@ class Normalizer:
             vars(chunk)["usage"] = None
             if usage.model_fields_set:
                 self._usage = usage
+                self._usage_chunk = chunk
         choices = chunk.choices
         if not choices:
             chunk.choices = BlankChoices()
-            if usage is not None:
-                self._usage_chunk = chunk
-            else:
+            if usage is None:
                 out.append(chunk)
             return
-        self._last = chunk
         finishes = False
         for choice in choices:
-            known = self._choices.get(choice.index)
             delta = choice.delta
+            known = self._choices.get(choice.index)
             if known is None:
                 known = self._choices[choice.index] = _Choice()
+                _tidy(delta, known)
                 delta.role = delta.role or "assistant"
-            elif delta.role is not None:
-                # Providers repeat the role on each chunk; writing to vars() is a tenth of pydantic's setattr.
-                vars(delta)["role"] = None
-            if delta.__pydantic_extra__:
-                _move_reasoning(choice)
-            if delta.tool_calls:
-                _number_calls(choice, known)
+            elif delta.__pydantic_fields_set__ != _CONTENT_ALONE:
+                # Most deltas have content and nothing else: one look instead of three.
+                _tidy(delta, known)
+                if delta.role is not None:
+                    # Providers repeat it on each chunk; writing to vars() is a tenth of pydantic's setattr.
+                    vars(delta)["role"] = None
             if choice.finish_reason is not None or known.finish is not None:
                 finishes = _settle(choice, known) or finishes
         held = self._held
@@ -156,25 +155,27 @@ class Normalizer:
         out: list[ModelResponseStream] = []
         held, usage, usage_chunk = self._held, self._usage, self._usage_chunk
         self._held = self._usage = self._usage_chunk = None
-        if usage is not None and not usage.total_tokens:
-            usage.total_tokens = usage.prompt_tokens + usage.completion_tokens
         if held is not None:
             held.reported_usage = usage
             out.append(held)
-        if usage is not None and (held is None or self._include_usage):
+        if usage is None or usage_chunk is None:
+            return out
+        if not usage.total_tokens:
+            usage.total_tokens = usage.prompt_tokens + usage.completion_tokens
+        if held is None or self._include_usage:
             out.append(self._carrier(usage_chunk, usage))
-        elif held is not None and usage_chunk is not None and usage_chunk.__pydantic_extra__:
+        elif not usage_chunk.choices and usage_chunk.__pydantic_extra__:
             # Timings and the like came beside the usage.
             held.__pydantic_extra__ = {**usage_chunk.__pydantic_extra__, **(held.__pydantic_extra__ or {})}
         return out
 
-    def _carrier(self, usage_chunk: ModelResponseStream | None, usage: Usage) -> ModelResponseStream:
+    def _carrier(self, usage_chunk: ModelResponseStream, usage: Usage) -> ModelResponseStream:
         """The chunk without a choice that carries the usage: the provider's own where it sent one."""
-        carrier = usage_chunk or ModelResponseStream()
-        if usage_chunk is None and self._last is not None:
-            last = self._last
-            carrier.id, carrier.created, carrier.model = last.id, last.created, last.model
-            carrier.system_fingerprint = last.system_fingerprint
+        carrier = usage_chunk
+        if usage_chunk.choices:
+            carrier = ModelResponseStream()
+            carrier.id, carrier.created, carrier.model = usage_chunk.id, usage_chunk.created, usage_chunk.model
+            carrier.system_fingerprint = usage_chunk.system_fingerprint
         carrier.reported_usage = usage
         carrier.usage = usage if self._include_usage else None
         return carrier
@@ -214,22 +215,21 @@ def _broken(choice: StreamingChoices) -> BrokenAnswer:
     return BrokenAnswer({"error": error or words})
 
 
-def _number_calls(choice: StreamingChoices, known: _Choice) -> None:
-    """Rewrites the indices of the tool calls to their places among the calls of the choice."""
-    known.called = True
-    if known.indexer is None:
-        known.indexer = ToolCallIndexer()
-    for call in choice.delta.tool_calls or ():
-        position = known.indexer.position(call)
-        if call.index != position or "index" not in call.model_fields_set:
-            call.index = position
-
-
-def _move_reasoning(choice: StreamingChoices) -> None:
-    """``reasoning`` is what some call ``reasoning_content``."""
-    delta, extra = choice.delta, choice.delta.__pydantic_extra__
+def _tidy(delta: Delta, known: _Choice) -> None:
+    """Reasoning under one name, and the calls by their places among the calls of the choice."""
+    extra = delta.__pydantic_extra__
     if extra and "reasoning" in extra and delta.reasoning_content is None:
         reasoning = extra["reasoning"]
         if reasoning is None or isinstance(reasoning, str):
             del extra["reasoning"]
-            delta.reasoning_content = reasoning
+            if reasoning is not None:
+                delta.reasoning_content = reasoning
+    calls = delta.tool_calls
+    if calls:
+        known.called = True
+        if known.indexer is None:
+            known.indexer = ToolCallIndexer()
+        for call in calls:
+            position = known.indexer.position(call)
+            if call.index != position or "index" not in call.model_fields_set:
+                call.index = position

@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from rxllm._decoders._sse import Event, NamedEvent, SSEDecoder
 from rxllm.exceptions import APIError, APIResponseValidationError, BadRequestError
 from rxllm.providers._base import HTTPRequest, Provider
-from rxllm.providers._errors import response_error, stream_error
+from rxllm.providers._errors import excerpt, response_error, stream_error
 from rxllm.providers._normalize import BrokenAnswer, Normalizer
 from rxllm.types import ModelResponseStream, Request
 
@@ -20,20 +20,23 @@ __all__ = ["OpenAIChat"]
 
 _LARGEST_BODY: Final = 32 << 20
 _SSE_STARTS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
-_validate_json: Final[Callable[[bytes], ModelResponseStream]] = ModelResponseStream.__pydantic_validator__.validate_json
-_validate_python: Final[Callable[[object], ModelResponseStream]] = (
-    ModelResponseStream.__pydantic_validator__.validate_python
+# Straight from the bytes; what is no bytes, a named event, is refused like what is no chunk.
+_validate_json: Final = cast(
+    "Callable[[Event], ModelResponseStream]", ModelResponseStream.__pydantic_validator__.validate_json
+)
+_validate_python: Final = cast(
+    "Callable[[object], ModelResponseStream]", ModelResponseStream.__pydantic_validator__.validate_python
 )
 
 
 class OpenAIChat:
-    """The wire dialect of ``POST /chat/completions``.
+    r"""The wire dialect of ``POST /chat/completions``.
 
     >>> reading = OpenAIChat().reading(Request(model="gpt-4", messages=[]), {"content-type": "text/event-stream"})
-    >>> [chunk] = reading.feed(b'data: {"choices": [{"delta": {"content": "Hello"}}]}\\n\\n')
+    >>> [chunk] = reading.feed(b'data: {"choices": [{"delta": {"content": "Hello"}}]}\n\n')
     >>> chunk.choices[0].delta.content, chunk.choices[0].delta.role
     ('Hello', 'assistant')
-    >>> reading.feed(b"data: [DONE]\\n\\n"), reading.complete
+    >>> reading.feed(b"data: [DONE]\n\n"), reading.complete
     ([], True)
     """
 
@@ -87,25 +90,44 @@ class _Reading:
         self._headers = headers
         self._normalizer = Normalizer(request)
         self._decoder: SSEDecoder | None = None
+        self._decode: Callable[[bytes], list[Event]] | None = None  # while there is an event stream to be read
         self._body = bytearray()  # what came before it was known for an event stream
-        self._halves: dict[tuple[Any, ...], str] = {}  # high surrogates whose low half has not come yet
+        self._halves: dict[tuple[str, ...], str] = {}  # high surrogates whose low half has not come yet
         self._ending = False
 
     def feed(self, data: bytes) -> list[ModelResponseStream]:
         """The chunks that ``data`` completes. After an error the chunks before it are given, and ``failure`` is set."""
         out: list[ModelResponseStream] = []
-        if self.complete or self.failure is not None:
-            return out
-        if self._decoder is None:
-            data = self._look(data)
-            if self._decoder is None:
+        decode = self._decode
+        if decode is None:
+            decode = self._look(data)
+            if decode is None:
                 return out
+            data = bytes(self._body)
+            self._body.clear()
         try:
-            events = self._decoder.feed(data)
+            events = decode(data)
         except APIResponseValidationError as error:
             self._fail(self._invalid(error.message, ""), out)
             return out
-        self._take_events(events, out)
+        self.events += len(events)
+        add, halves = self._normalizer.add, self._halves
+        for event in events:
+            if not halves:
+                try:
+                    chunk = _validate_json(event)
+                    extra = chunk.__pydantic_extra__
+                    if not extra or (chunk.choices and "error" not in extra and "x_groq" not in extra):
+                        add(chunk, out)
+                        continue
+                except ValidationError:
+                    pass  # named, or not as it should be
+                except BrokenAnswer as broken:
+                    self._fail(self._stream_error(broken.said), out)
+                    break
+            self._take_unusual(event, out)
+            if self._decode is None:
+                break
         return out
 
     def end(self) -> list[ModelResponseStream]:
@@ -114,41 +136,16 @@ class _Reading:
         if self.complete or self.failure is not None:
             return out
         self._ending = True
-        if self._decoder is None:
+        decoder = self._decoder
+        if decoder is None:
             self._take_whole(out)
         else:
-            try:
-                events = self._decoder.flush()
-            except APIResponseValidationError as error:
-                self._fail(self._invalid(error.message, ""), out)
-                return out
-            self._take_events(events, out)
+            self._decode = lambda _: decoder.flush()
+            out += self.feed(b"")
         if not self.complete and self.failure is None:
             out += self._normalizer.close()
-            self.complete = self._normalizer.finished
+            self._stop(complete=self._normalizer.finished)
         return out
-
-    def _take_events(self, events: list[Event], out: list[ModelResponseStream]) -> None:
-        add, halves = self._normalizer.add, self._halves
-        for event in events:
-            self.events += 1
-            if type(event) is bytes and not halves:
-                try:
-                    chunk = _validate_json(event)
-                except ValidationError:
-                    pass
-                else:
-                    extra = chunk.__pydantic_extra__
-                    if chunk.choices and not (extra and ("error" in extra or "x_groq" in extra)):
-                        try:
-                            add(chunk, out)
-                        except BrokenAnswer as broken:
-                            self._fail(self._stream_error(broken.said), out)
-                            return
-                        continue
-            self._take_unusual(event, out)
-            if self.complete or self.failure is not None:
-                return
 
     def _take_unusual(self, event: Event, out: list[ModelResponseStream]) -> None:
         """Anything but a chunk that is as it should be: named events, ``[DONE]``, errors, what needs repair."""
@@ -178,7 +175,7 @@ class _Reading:
             if name == "error" or _is_error_list(payload):
                 self._fail(self._stream_error(payload), out)
             elif not name:
-                self._fail(self._invalid("The provider sent an event that is no JSON object", json.dumps(payload)), out)
+                self._fail(self._invalid("The provider sent an event that is no JSON object", excerpt(payload)), out)
             return
         fields = cast("dict[str, Any]", payload)
         is_error = _is_error(fields, name)
@@ -223,13 +220,13 @@ class _Reading:
                 places = ", ".join(f"{'.'.join(map(str, place))}: {message}" for place, message in wrong[:3])
                 reason = f" ({places})"
                 break
-        self._fail(self._invalid(f"The provider sent an event that is no chunk{reason}", json.dumps(fields)), out)
+        self._fail(self._invalid(f"The provider sent an event that is no chunk{reason}", excerpt(fields)), out)
         return None
 
     def _join_halves(self, fields: dict[str, Any]) -> None:
         """Joins the halves of surrogate pairs that came in two deltas. One that stays alone becomes U+FFFD."""
         for choice in _objects(fields.get("choices")):
-            index = choice.get("index") or 0
+            index = str(choice.get("index") or 0)
             delta = choice.get("delta")
             if not isinstance(delta, dict):
                 continue
@@ -240,10 +237,10 @@ class _Reading:
             for call in _objects(texts.get("tool_calls")):
                 function = call.get("function")
                 if isinstance(function, dict):
-                    key = (index, "arguments", call.get("index"))
+                    key = (index, "arguments", str(call.get("index")))
                     self._join(cast("dict[str, Any]", function), "arguments", key, finished=finished)
 
-    def _join(self, texts: dict[str, Any], name: str, key: tuple[Any, ...], *, finished: bool) -> None:
+    def _join(self, texts: dict[str, Any], name: str, key: tuple[str, ...], *, finished: bool) -> None:
         text = texts.get(name)
         if not isinstance(text, str):
             text = ""
@@ -259,31 +256,39 @@ class _Reading:
 
     def _done(self, out: list[ModelResponseStream]) -> None:
         """``[DONE]``: the provider's own end. Before any choice it ends nothing."""
+        if not self._normalizer.answered:
+            self._fail(self._invalid("The provider ended the stream without a single choice", "[DONE]"), out)
+            return
         out += self._normalizer.close()
-        if self._normalizer.answered:
-            self.complete = True
-        else:
-            self.failure = self._invalid("The provider ended the stream without a single choice", "[DONE]")
+        self._stop(complete=True)
 
-    def _look(self, data: bytes) -> bytes:
-        """Whether this is an event stream; if so, there is a decoder, and what it is to be fed with is given."""
+    def _stop(self, *, complete: bool = False, failure: APIError | None = None) -> None:
+        """Nothing is read any more."""
+        self.complete = complete
+        self.failure = failure
+        self._decode = None
+
+    def _look(self, data: bytes) -> Callable[[bytes], list[Event]] | None:
+        """What the body is, by its beginning: for an event stream, how to decode it."""
+        if self.complete or self.failure is not None or self._ending:
+            return None
         body = self._body
         body += data
         start = bytes(body[:4096]).removeprefix(b"\xef\xbb\xbf").lstrip()
         if not start:
-            return b""
+            return None
         if not start.startswith((b"{", b"[", b"<")):
             if "event-stream" in self._headers.get("content-type", "") or start.startswith(_SSE_STARTS):
                 self._decoder = SSEDecoder()
-                self._body = bytearray()
-                return bytes(body)
+                self._decode = self._decoder.feed
+                return self._decode
             if any(begin.startswith(start) for begin in _SSE_STARTS):
-                return b""
+                return None
         self.events += 1  # of such a body each piece is progress
         if len(body) > _LARGEST_BODY:
-            self.failure = self._invalid(f"The provider sent more than {_LARGEST_BODY:,} bytes of no event stream", "")
-            self._body = bytearray()
-        return b""
+            self._stop(failure=self._invalid(f"The provider sent more than {_LARGEST_BODY:,} bytes of no stream", ""))
+            body.clear()
+        return None
 
     def _take_whole(self, out: list[ModelResponseStream]) -> None:
         """A body that is no event stream: a whole completion, an error with status 200, or something else."""
@@ -292,8 +297,8 @@ class _Reading:
             return
         try:
             payload: Any = json.loads(text)
-        except (ValueError, RecursionError):
-            if not _is_cut_off(text):
+        except (ValueError, RecursionError) as error:
+            if str(error).startswith("Extra data") or not _is_cut_off(text):
                 self._fail(self._no_stream(text), out)
             return
         if _is_error_list(payload) or (isinstance(payload, dict) and _is_error(cast("dict[str, Any]", payload), "")):
@@ -313,12 +318,12 @@ class _Reading:
             if self.failure is not None:
                 return
         out += self._normalizer.close()
-        self.complete = whole or self._normalizer.finished
+        self._stop(complete=whole or self._normalizer.finished)
 
     def _fail(self, error: APIError, out: list[ModelResponseStream]) -> None:
         """What was held back is given before the error."""
         out += self._normalizer.close()
-        self.failure = error
+        self._stop(failure=error)
 
     def _stream_error(self, payload: Any) -> APIError:
         return stream_error(self._request, 200, self._headers, payload)
@@ -354,9 +359,7 @@ def _repair(fields: dict[str, Any], place: tuple[int | str, ...]) -> bool:
         holder = holder[step]
     key: Any = place[-1]
     value: Any = holder[key]
-    if value is None and isinstance(holder, list):
-        holder[key] = {}
-    elif value is None or _BESIDE_THE_ANSWER.intersection(map(str, place)) or value in ([], {}, ""):
+    if value is None or value in ([], {}, "") or _BESIDE_THE_ANSWER.intersection(map(str, place)):
         del holder[key]
     elif key == "arguments":
         holder[key] = json.dumps(value)
@@ -468,7 +471,7 @@ def _response_format(cls: type[BaseModel]) -> dict[str, Any]:
 
 
 def _make_strict(schema: dict[str, Any], definitions: dict[str, dict[str, Any]]) -> None:
-    """What strict mode demands, in place: every property required, no further ones, and no keyword beside a ``$ref``."""
+    """What strict mode demands, in place: every property required, no others, and no keyword beside a ``$ref``."""
     schema.pop("default", None)
     if "$ref" in schema and len(schema) > 1:
         definition = definitions.get(schema["$ref"].rpartition("/")[2], {})
