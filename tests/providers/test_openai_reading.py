@@ -93,8 +93,9 @@ JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(
             st.sampled_from(
-                "choices delta content role tool_calls function arguments name index id usage error message object created "
-                "finish_reason reasoning x_groq prompt_tokens logprobs metadata raw detail loc msg code type".split()
+                "choices delta content role tool_calls function arguments name index id usage error message object "
+                "created finish_reason reasoning x_groq prompt_tokens logprobs metadata raw detail loc msg code "
+                "type".split()
             ),
             inner,
             max_size=4,
