@@ -2,9 +2,9 @@
 
     python benchmarks/chunk_cost.py [--chunks 2000] [--rounds 7]
 
-A server in a process of its own streams chunks of about 300 bytes, one or sixteen events a packet. Each client reads the
-same stream in turn, round after round; the figures are the medians of the CPU time per chunk, and the ratios are taken
-round by round, since machines are noisy.
+A server in a process of its own streams chunks of about 300 bytes, one or sixteen events a packet. Each client reads
+the same stream in turn, round after round; the figures are the medians of the CPU time per chunk, and the ratios are
+taken round by round, since machines are noisy.
 """
 
 import argparse
@@ -35,7 +35,9 @@ def _event(number: int) -> bytes:
         "model": "gpt-4o-2024-08-06",
         "service_tier": "default",
         "system_fingerprint": "fp_eb9dce56a8",
-        "choices": [{"index": 0, "delta": {"content": f" word{number % 100}"}, "logprobs": None, "finish_reason": None}],
+        "choices": [
+            {"index": 0, "delta": {"content": f" word{number % 100}"}, "logprobs": None, "finish_reason": None}
+        ],
         "usage": None,
     }
     return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
@@ -120,7 +122,9 @@ def _clients(url: str) -> dict[str, Callable[[str], int]]:
             count = 0
             async with (
                 httpx.AsyncClient() as client,
-                client.stream("POST", f"{url}/chat/completions", json={"model": model, "messages": MESSAGES}) as response,
+                client.stream(
+                    "POST", f"{url}/chat/completions", json={"model": model, "messages": MESSAGES}
+                ) as response,
             ):
                 async for line in response.aiter_lines():
                     if line.startswith("data: ") and line != "data: [DONE]":

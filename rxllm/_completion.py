@@ -102,7 +102,9 @@ def completion(
     'Hello'
     """
     if not stream and _is_http_client(http_client, "AsyncClient"):
-        raise TypeError("completion() without stream=True blocks, and an httpx.AsyncClient cannot: use an httpx.Client.")
+        raise TypeError(
+            "completion() without stream=True blocks, and an httpx.AsyncClient cannot: use an httpx.Client."
+        )
     named = {
         "stream_options": stream_options,
         "max_tokens": max_tokens,
@@ -136,9 +138,7 @@ def completion(
         chunks = Stream.from_source(_RequestSource(call, http_client), request)
     if stream:
         return chunks
-    from rxllm.operators import build_response
-
-    return chunks.pipe(build_response()).run()
+    return _whole(chunks).run()
 
 
 @overload
@@ -174,9 +174,13 @@ async def acompletion(
     chunks = completion(model, messages, stream=True, **parameters)
     if stream:
         return chunks
+    return await _whole(chunks)
+
+
+def _whole(chunks: Stream[ModelResponseStream]) -> Stream[ModelResponse]:
     from rxllm.operators import build_response
 
-    return await chunks.pipe(build_response())
+    return chunks.pipe(build_response())
 
 
 class _RequestSource:
@@ -230,7 +234,7 @@ def _plain(messages: Any) -> list[dict[str, Any]]:
     if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Sequence):
         raise TypeError('messages is a list of dictionaries such as {"role": "user", "content": "Hello"}.')
     plain: list[dict[str, Any]] = []
-    for position, message in enumerate(cast(Sequence[Any], messages)):
+    for position, message in enumerate(cast("Sequence[Any]", messages)):  # type: ignore[redundant-cast]
         if isinstance(message, Mapping):
             plain.append(dict(cast(Mapping[str, Any], message)))
         elif hasattr(message, "model_dump"):
@@ -242,7 +246,7 @@ def _plain(messages: Any) -> list[dict[str, Any]]:
     return plain
 
 
-def _retries(max_retries: int | None, num_retries: int | None) -> int:
+def _retries(max_retries: Any, num_retries: Any) -> int:
     if max_retries is not None and num_retries is not None and max_retries != num_retries:
         raise ValueError("max_retries and num_retries are two names of one argument: give one of them.")
     retries = max_retries if max_retries is not None else num_retries

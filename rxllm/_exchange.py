@@ -244,23 +244,24 @@ class Exchange:
 
     def _broken(self, failure: Told, when: str) -> APIError:
         """The typed error for a connection that failed, or ended without the provider's end."""
-        call = self.call
+        timeouts = self.call.timeouts
         came = f"{self._chunks} chunk{'' if self._chunks == 1 else 's'} had come"
-        names = {"llm_provider": call.provider.name, "model": call.request.model}
-        if not isinstance(failure, Failure):
-            return IncompleteStreamError(
-                f"The stream ended {when}, without the provider's own end; {came}.", **names
-            )
-        if failure.kind == "connect timeout":
-            return Timeout(f"No connection within {call.timeouts.connect:g} seconds.", **names)
-        if failure.kind == "timeout":
-            bound = call.timeouts.idle if self._chunks else call.timeouts.first
-            what = "further" if self._chunks else "first"
-            return Timeout(f"No {what} event within {bound:g} seconds; {came}.", **names)
-        if failure.kind == "connect":
-            return APIConnectionError(f"No connection: {failure.reason}", **names)
-        error = IncompleteStreamError if self._chunks else APIConnectionError
-        return error(f"The connection broke {when}: {failure.reason}; {came}.", **names)
+        kind: type[APIError]
+        match failure:
+            case Failure("connect timeout"):
+                kind, message = Timeout, f"No connection within {timeouts.connect or timeouts.first:g} seconds."
+            case Failure("timeout"):
+                what, bound = ("further", timeouts.idle) if self._chunks else ("first", timeouts.first)
+                kind, message = Timeout, f"No {what} event within {bound:g} seconds; {came}."
+            case Failure("connect", reason):
+                kind, message = APIConnectionError, f"No connection: {reason}"
+            case Failure(_, reason):
+                kind = IncompleteStreamError if self._chunks else APIConnectionError
+                message = f"The connection broke {when}: {reason}; {came}."
+            case _:
+                kind = IncompleteStreamError
+                message = f"The stream ended {when}, without the provider's own end; {came}."
+        return kind(message, llm_provider=self.call.provider.name, model=self.call.request.model)
 
 
 def _retry_wait(attempt: int, headers: Mapping[str, str]) -> float:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from rxllm._interruptible import Interruptible
@@ -17,8 +17,8 @@ def _as_chunk(item: Any) -> Any:
     """A chunk of ours for a dictionary or an object of the same shape; anything else as it is."""
     if isinstance(item, ModelResponseStream):
         return item
-    if isinstance(item, dict):
-        return ModelResponseStream.model_validate(item) if "choices" in item else item  # pyright: ignore
+    if isinstance(item, Mapping):
+        return ModelResponseStream.model_validate(dict(item)) if "choices" in item else item  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if hasattr(item, "choices") and hasattr(item, "model_dump"):
         return ModelResponseStream.model_validate(item.model_dump(exclude_none=True))
     return item
@@ -101,8 +101,9 @@ class _Unrolled(Iterator[Any]):
 
     def close(self) -> None:
         async def let_go() -> None:
-            if hasattr(self._iterator, "aclose"):
-                await self._iterator.aclose()  # type: ignore[attr-defined]
+            close = getattr(self._iterator, "aclose", None)
+            if close is not None:
+                await close()
 
         self._runner.run(let_go())
         self._runner.close()

@@ -264,7 +264,7 @@ class Loop(PeriodicScheduler):
     # -- turns
 
     def _turns(self) -> Generator[Any, None, None]:
-        """Delivers whatever there is; yields the consumer's items, and ``_READ`` or ``_WAIT`` where there is nothing."""
+        """Delivers what there is; yields the consumer's items, and ``_READ`` or ``_WAIT`` where there is nothing."""
         ready = self._ready
         while True:
             if self._actions or self._timers:
@@ -373,7 +373,6 @@ class Loop(PeriodicScheduler):
 
     def _subscribe(self, source: Observable[Any]) -> None:
         """Subscribes the consumer that takes items one by one."""
-
         append = self._ready.append
 
         def on_next(item: Any) -> None:
@@ -663,13 +662,12 @@ class TaskLoop(Loop):
         return _Port(self, source.open_async(), observer, asyncio.Semaphore(_BUFFERED_PACKETS))
 
     def _close_reading(self, port: _Port) -> None:
-        to_close = port.reading.close()
-        self._on_event_loop(self._let_go, port, to_close)
+        self._on_event_loop(port.slots.release)
+        if port.reading.close():
+            self._on_event_loop(self._let_go, port)
 
-    def _let_go(self, port: _Port, to_close: bool) -> None:
-        port.slots.release()
-        if to_close:
-            self._keep(self._event_loop.create_task(port.reading.aclose()))
+    def _let_go(self, port: _Port) -> None:
+        self._keep(self._event_loop.create_task(port.reading.aclose()))
 
     def _on_event_loop(self, call: Callable[..., None], *arguments: Any) -> None:
         """Calls on the event loop's thread: now if this is it."""

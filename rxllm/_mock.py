@@ -38,7 +38,7 @@ def mock_chunks(response: Any, request: Request) -> IterableSource:
     Raises:
         TypeError: it is neither a text, nor a list of texts, nor an exception.
     """
-    texts = isinstance(response, Sequence) and all(isinstance(delta, str) for delta in cast(Sequence[Any], response))
+    texts = isinstance(response, Sequence) and all(isinstance(delta, str) for delta in response)  # pyright: ignore[reportUnknownVariableType]
     if not texts and not isinstance(response, Exception):
         raise TypeError("mock_response is a text, a list of texts, or an exception.")
     return IterableSource(_Mock(response, request))

@@ -12,7 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import httpcore
 
@@ -33,7 +33,7 @@ class Control(float):
     It is a float, so that a stream that is none of ours (behind an https proxy) can still take it for a timeout.
     """
 
-    def __new__(cls, exchange: _Waiting, connect: float | None = None) -> "Control":
+    def __new__(cls, exchange: _Waiting, connect: float | None = None) -> Self:  # noqa: ARG004  __init__ takes it
         """A control of ``exchange``'s call, which may take ``connect`` seconds to connect."""
         return super().__new__(cls, connect or _A_DAY)
 
@@ -204,7 +204,8 @@ class AsyncBackend(httpcore.AsyncNetworkBackend):
     """httpcore's asyncio streams, each read bounded by what time is left."""
 
     def __init__(self) -> None:
-        self._backend = httpcore.AnyIOBackend()
+        # Typed as anything: without anyio, httpcore's type checking knows only a stand-in.
+        self._backend: Any = httpcore.AnyIOBackend()
 
     async def connect_tcp(
         self,

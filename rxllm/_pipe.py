@@ -1,13 +1,13 @@
 """The types of ``Stream.pipe()``: what goes in, what comes out, for up to nine operators.
 
-What an operator gives decides: an Observable becomes a Stream, a ConnectableObservable stays one, and anything else (the
-future of ``to_future()``) is handed out as it is.
+What the last operator gives decides: an Observable becomes a Stream, a ConnectableObservable stays one, and anything
+else (the future of ``to_future()``) is handed out as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from reactivex import ConnectableObservable, Observable
 
@@ -31,276 +31,296 @@ _I = TypeVar("_I")
 class Pipeable(Observable[_T_co]):
     """An Observable whose ``pipe()`` gives Streams."""
 
+    # From the narrow to the wide: a ConnectableObservable is an Observable, and an Observable is anything.
+    @overload  # type: ignore[override]
+    def pipe(self) -> Self: ...
+
     @overload
-    def pipe(
+    def pipe(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
         self,
-        __op1: Callable[[Stream[_T_co]], ConnectableObservable[_A]],
+        __op1: Callable[[Observable[_T_co]], ConnectableObservable[_A]],
     ) -> ConnectableObservable[_A]: ...
 
     @overload
     def pipe(
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
+        __op1: Callable[[Observable[_T_co]], Observable[_A]],
     ) -> Stream[_A]: ...
 
     @overload
     def pipe(
         self,
-        __op1: Callable[[Stream[_T_co]], _A],
+        __op1: Callable[[Observable[_T_co]], _A],
     ) -> _A: ...
 
     @overload
-    def pipe(
+    def pipe(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], ConnectableObservable[_B]],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], ConnectableObservable[_B]],
     ) -> ConnectableObservable[_B]: ...
 
     @overload
     def pipe(
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], Observable[_B]],
     ) -> Stream[_B]: ...
 
     @overload
     def pipe(
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], _B],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
     ) -> _B: ...
 
     @overload
-    def pipe(
+    def pipe(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], ConnectableObservable[_C]],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], ConnectableObservable[_C]],
     ) -> ConnectableObservable[_C]: ...
 
     @overload
     def pipe(
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], Observable[_C]],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], Observable[_C]],
     ) -> Stream[_C]: ...
 
     @overload
     def pipe(
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], _C],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], _C],
     ) -> _C: ...
 
     @overload
-    def pipe(
+    def pipe(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], Observable[_C]],
-        __op4: Callable[[Stream[_C]], ConnectableObservable[_D]],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], _C],
+        __op4: Callable[[_C], ConnectableObservable[_D]],
     ) -> ConnectableObservable[_D]: ...
 
     @overload
     def pipe(
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], Observable[_C]],
-        __op4: Callable[[Stream[_C]], Observable[_D]],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], _C],
+        __op4: Callable[[_C], Observable[_D]],
     ) -> Stream[_D]: ...
 
     @overload
     def pipe(
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], Observable[_C]],
-        __op4: Callable[[Stream[_C]], _D],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], _C],
+        __op4: Callable[[_C], _D],
     ) -> _D: ...
 
     @overload
-    def pipe(
+    def pipe(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], Observable[_C]],
-        __op4: Callable[[Stream[_C]], Observable[_D]],
-        __op5: Callable[[Stream[_D]], ConnectableObservable[_E]],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], _C],
+        __op4: Callable[[_C], _D],
+        __op5: Callable[[_D], ConnectableObservable[_E]],
     ) -> ConnectableObservable[_E]: ...
 
     @overload
     def pipe(
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], Observable[_C]],
-        __op4: Callable[[Stream[_C]], Observable[_D]],
-        __op5: Callable[[Stream[_D]], Observable[_E]],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], _C],
+        __op4: Callable[[_C], _D],
+        __op5: Callable[[_D], Observable[_E]],
     ) -> Stream[_E]: ...
 
     @overload
     def pipe(
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], Observable[_C]],
-        __op4: Callable[[Stream[_C]], Observable[_D]],
-        __op5: Callable[[Stream[_D]], _E],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], _C],
+        __op4: Callable[[_C], _D],
+        __op5: Callable[[_D], _E],
     ) -> _E: ...
 
     @overload
-    def pipe(
+    def pipe(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], Observable[_C]],
-        __op4: Callable[[Stream[_C]], Observable[_D]],
-        __op5: Callable[[Stream[_D]], Observable[_E]],
-        __op6: Callable[[Stream[_E]], ConnectableObservable[_F]],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], _C],
+        __op4: Callable[[_C], _D],
+        __op5: Callable[[_D], _E],
+        __op6: Callable[[_E], ConnectableObservable[_F]],
     ) -> ConnectableObservable[_F]: ...
 
     @overload
     def pipe(
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], Observable[_C]],
-        __op4: Callable[[Stream[_C]], Observable[_D]],
-        __op5: Callable[[Stream[_D]], Observable[_E]],
-        __op6: Callable[[Stream[_E]], Observable[_F]],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], _C],
+        __op4: Callable[[_C], _D],
+        __op5: Callable[[_D], _E],
+        __op6: Callable[[_E], Observable[_F]],
     ) -> Stream[_F]: ...
 
     @overload
     def pipe(
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], Observable[_C]],
-        __op4: Callable[[Stream[_C]], Observable[_D]],
-        __op5: Callable[[Stream[_D]], Observable[_E]],
-        __op6: Callable[[Stream[_E]], _F],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], _C],
+        __op4: Callable[[_C], _D],
+        __op5: Callable[[_D], _E],
+        __op6: Callable[[_E], _F],
     ) -> _F: ...
 
     @overload
-    def pipe(
+    def pipe(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], Observable[_C]],
-        __op4: Callable[[Stream[_C]], Observable[_D]],
-        __op5: Callable[[Stream[_D]], Observable[_E]],
-        __op6: Callable[[Stream[_E]], Observable[_F]],
-        __op7: Callable[[Stream[_F]], ConnectableObservable[_G]],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], _C],
+        __op4: Callable[[_C], _D],
+        __op5: Callable[[_D], _E],
+        __op6: Callable[[_E], _F],
+        __op7: Callable[[_F], ConnectableObservable[_G]],
     ) -> ConnectableObservable[_G]: ...
 
     @overload
     def pipe(
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], Observable[_C]],
-        __op4: Callable[[Stream[_C]], Observable[_D]],
-        __op5: Callable[[Stream[_D]], Observable[_E]],
-        __op6: Callable[[Stream[_E]], Observable[_F]],
-        __op7: Callable[[Stream[_F]], Observable[_G]],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], _C],
+        __op4: Callable[[_C], _D],
+        __op5: Callable[[_D], _E],
+        __op6: Callable[[_E], _F],
+        __op7: Callable[[_F], Observable[_G]],
     ) -> Stream[_G]: ...
 
     @overload
     def pipe(
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], Observable[_C]],
-        __op4: Callable[[Stream[_C]], Observable[_D]],
-        __op5: Callable[[Stream[_D]], Observable[_E]],
-        __op6: Callable[[Stream[_E]], Observable[_F]],
-        __op7: Callable[[Stream[_F]], _G],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], _C],
+        __op4: Callable[[_C], _D],
+        __op5: Callable[[_D], _E],
+        __op6: Callable[[_E], _F],
+        __op7: Callable[[_F], _G],
     ) -> _G: ...
 
     @overload
-    def pipe(
+    def pipe(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], Observable[_C]],
-        __op4: Callable[[Stream[_C]], Observable[_D]],
-        __op5: Callable[[Stream[_D]], Observable[_E]],
-        __op6: Callable[[Stream[_E]], Observable[_F]],
-        __op7: Callable[[Stream[_F]], Observable[_G]],
-        __op8: Callable[[Stream[_G]], ConnectableObservable[_H]],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], _C],
+        __op4: Callable[[_C], _D],
+        __op5: Callable[[_D], _E],
+        __op6: Callable[[_E], _F],
+        __op7: Callable[[_F], _G],
+        __op8: Callable[[_G], ConnectableObservable[_H]],
     ) -> ConnectableObservable[_H]: ...
 
     @overload
     def pipe(
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], Observable[_C]],
-        __op4: Callable[[Stream[_C]], Observable[_D]],
-        __op5: Callable[[Stream[_D]], Observable[_E]],
-        __op6: Callable[[Stream[_E]], Observable[_F]],
-        __op7: Callable[[Stream[_F]], Observable[_G]],
-        __op8: Callable[[Stream[_G]], Observable[_H]],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], _C],
+        __op4: Callable[[_C], _D],
+        __op5: Callable[[_D], _E],
+        __op6: Callable[[_E], _F],
+        __op7: Callable[[_F], _G],
+        __op8: Callable[[_G], Observable[_H]],
     ) -> Stream[_H]: ...
 
     @overload
     def pipe(
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], Observable[_C]],
-        __op4: Callable[[Stream[_C]], Observable[_D]],
-        __op5: Callable[[Stream[_D]], Observable[_E]],
-        __op6: Callable[[Stream[_E]], Observable[_F]],
-        __op7: Callable[[Stream[_F]], Observable[_G]],
-        __op8: Callable[[Stream[_G]], _H],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], _C],
+        __op4: Callable[[_C], _D],
+        __op5: Callable[[_D], _E],
+        __op6: Callable[[_E], _F],
+        __op7: Callable[[_F], _G],
+        __op8: Callable[[_G], _H],
     ) -> _H: ...
 
     @overload
-    def pipe(
+    def pipe(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], Observable[_C]],
-        __op4: Callable[[Stream[_C]], Observable[_D]],
-        __op5: Callable[[Stream[_D]], Observable[_E]],
-        __op6: Callable[[Stream[_E]], Observable[_F]],
-        __op7: Callable[[Stream[_F]], Observable[_G]],
-        __op8: Callable[[Stream[_G]], Observable[_H]],
-        __op9: Callable[[Stream[_H]], ConnectableObservable[_I]],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], _C],
+        __op4: Callable[[_C], _D],
+        __op5: Callable[[_D], _E],
+        __op6: Callable[[_E], _F],
+        __op7: Callable[[_F], _G],
+        __op8: Callable[[_G], _H],
+        __op9: Callable[[_H], ConnectableObservable[_I]],
     ) -> ConnectableObservable[_I]: ...
 
     @overload
     def pipe(
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], Observable[_C]],
-        __op4: Callable[[Stream[_C]], Observable[_D]],
-        __op5: Callable[[Stream[_D]], Observable[_E]],
-        __op6: Callable[[Stream[_E]], Observable[_F]],
-        __op7: Callable[[Stream[_F]], Observable[_G]],
-        __op8: Callable[[Stream[_G]], Observable[_H]],
-        __op9: Callable[[Stream[_H]], Observable[_I]],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], _C],
+        __op4: Callable[[_C], _D],
+        __op5: Callable[[_D], _E],
+        __op6: Callable[[_E], _F],
+        __op7: Callable[[_F], _G],
+        __op8: Callable[[_G], _H],
+        __op9: Callable[[_H], Observable[_I]],
     ) -> Stream[_I]: ...
 
     @overload
     def pipe(
         self,
-        __op1: Callable[[Stream[_T_co]], Observable[_A]],
-        __op2: Callable[[Stream[_A]], Observable[_B]],
-        __op3: Callable[[Stream[_B]], Observable[_C]],
-        __op4: Callable[[Stream[_C]], Observable[_D]],
-        __op5: Callable[[Stream[_D]], Observable[_E]],
-        __op6: Callable[[Stream[_E]], Observable[_F]],
-        __op7: Callable[[Stream[_F]], Observable[_G]],
-        __op8: Callable[[Stream[_G]], Observable[_H]],
-        __op9: Callable[[Stream[_H]], _I],
+        __op1: Callable[[Observable[_T_co]], _A],
+        __op2: Callable[[_A], _B],
+        __op3: Callable[[_B], _C],
+        __op4: Callable[[_C], _D],
+        __op5: Callable[[_D], _E],
+        __op6: Callable[[_E], _F],
+        __op7: Callable[[_F], _G],
+        __op8: Callable[[_G], _H],
+        __op9: Callable[[_H], _I],
     ) -> _I: ...
 
-    def pipe(self, *operators: Callable[[Any], Any]) -> Any:
-        """Composes operators from left to right, each of them a function from one Observable to another."""
+    def pipe(self, *operators: Callable[[Any], Any]) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Composes operators from left to right; what comes out is a Stream wherever it is an Observable.
+
+        Each stage carries the Stream's ``request`` on. A ConnectableObservable stays what it is.
+
+        >>> import rxllm
+        >>> from rxllm import operators as ops
+        >>> stream = rxllm.completion("sim/echo", [{"role": "user", "content": "Hi"}], stream=True)
+        >>> stream.pipe(ops.accumulate_text()).run()
+        'Hi'
+        """
+        result: Any = self
+        for operator in operators:
+            result = self._carry(operator(result))
+        return result
+
+    def _carry(self, result: Any) -> Any:
+        """What a stage hands on, given what its operator made."""
         raise NotImplementedError

@@ -1,7 +1,7 @@
 """The Observable you can loop over."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping
 from typing import Any, NoReturn, TypeVar, cast, overload
 
 from reactivex import ConnectableObservable, Observable, abc
@@ -12,7 +12,7 @@ from reactivex.scheduler.eventloop import AsyncIOScheduler
 from rxllm._iterables import IterableSource
 from rxllm._loop import Loop, Source, TaskLoop, ThreadLoop
 from rxllm._pipe import Pipeable
-from rxllm.types import ModelResponseStream, Request
+from rxllm.types import Request
 
 __all__ = ["Stream", "as_stream"]
 
@@ -81,7 +81,9 @@ class Stream(Pipeable[_T_co]):
         raise TypeError("A Stream is no iterator, since each loop sends a request of its own: use next(iter(stream)).")
 
     def __anext__(self) -> NoReturn:
-        raise TypeError("A Stream is no iterator, since each loop sends a request of its own: use anext(aiter(stream)).")
+        raise TypeError(
+            "A Stream is no iterator, since each loop sends a request of its own: use anext(aiter(stream))."
+        )
 
     def run(self, scheduler: abc.SchedulerBase | None = None) -> _T_co:
         """Blocks until the end and gives the last item.
@@ -121,7 +123,7 @@ class Stream(Pipeable[_T_co]):
         if isinstance(scheduler, Loop) and scheduler.here():
             return super()._subscribe_core(observer, scheduler)
         if isinstance(scheduler, AsyncIOScheduler):
-            event_loop: asyncio.AbstractEventLoop = scheduler._loop  # noqa: SLF001  # pyright: ignore
+            event_loop: asyncio.AbstractEventLoop = scheduler._loop  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             loop: Loop = TaskLoop(event_loop, pulled=False)
         else:
             loop = ThreadLoop(pulled=False)
@@ -130,42 +132,25 @@ class Stream(Pipeable[_T_co]):
 
     # -- composing
 
-    def pipe(self, *operators: Callable[[Any], Any]) -> Any:
-        """Composes operators from left to right; what comes out is a Stream wherever it is an Observable.
-
-        Each stage carries ``request`` on. A ConnectableObservable stays what it is.
-
-        >>> import rxllm
-        >>> from rxllm import operators as ops
-        >>> stream = rxllm.completion("sim/echo", [{"role": "user", "content": "Hi"}], stream=True, extra_body={"delay": 0})
-        >>> stream.pipe(ops.accumulate_text()).run()
-        'Hi'
-        """
-        result: Any = self
-        for operator in operators:
-            result = self._carry(operator(result))
-        return result
-
     def __getitem__(self, key: slice | int) -> "Stream[_T_co]":
         """``stream[1:3]``: reactivex's slicing."""
         return cast("Stream[_T_co]", self._carry(super().__getitem__(key)))
 
     def __add__(self, other: Observable[Any]) -> "Stream[Any]":
-        """This Stream, then the other."""
+        """Both Streams, one after the other."""
         return as_stream(super().__add__(other))
 
     __iadd__ = __add__
 
     def _carry(self, result: Any) -> Any:
-        """``result`` as a Stream with this one's request, where it is an Observable."""
+        """``result`` as a Stream with this one's request, where it is an Observable without one."""
+        given: Any = result
         if not isinstance(result, Observable) or isinstance(result, ConnectableObservable):
-            return result  # pyright: ignore[reportUnknownVariableType]
-        if isinstance(result, Stream):
-            if result.request is None:
-                result.request = self.request  # pyright: ignore[reportUnknownMemberType]
-            return result  # pyright: ignore[reportUnknownVariableType]
+            return given
+        if getattr(given, "request", None) is not None:
+            return given
         # Its own subscribe function, and no Stream around it: a layer less for each item to go through.
-        return Stream(result._subscribe_core, request=self.request)  # noqa: SLF001  # pyright: ignore
+        return Stream[Any](given._subscribe_core, request=self.request)  # noqa: SLF001
 
     def __repr__(self) -> str:
         return f"<Stream of {self.request.model}>" if self.request is not None else "<Stream>"
@@ -174,12 +159,12 @@ class Stream(Pipeable[_T_co]):
 @overload
 def as_stream(source: Observable[_T]) -> Stream[_T]: ...
 @overload
+def as_stream(source: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]]) -> Stream[Any]: ...
+@overload
 def as_stream(source: Iterable[_T]) -> Stream[_T]: ...
 @overload
 def as_stream(source: AsyncIterable[_T]) -> Stream[_T]: ...
-@overload
-def as_stream(source: Iterable[Any] | AsyncIterable[Any], item_type: type[_T]) -> Stream[_T]: ...
-def as_stream(source: Any, item_type: Any = None) -> Stream[Any]:
+def as_stream(source: Any) -> Stream[Any]:
     """A Stream of any Observable, and of any iterable or asynchronous iterable of chunks.
 
     So that loops, ``run()``, ``await`` and the operators serve a merge, a Subject, a list, a generator, and the
@@ -189,7 +174,6 @@ def as_stream(source: Any, item_type: Any = None) -> Stream[Any]:
 
     Args:
         source: an Observable, an iterable or an asynchronous iterable.
-        item_type: only for type checkers: what the items become.
 
     Raises:
         TypeError: it is none of these.
@@ -198,16 +182,17 @@ def as_stream(source: Any, item_type: Any = None) -> Stream[Any]:
     >>> as_stream([{"choices": [{"delta": {"content": "Hi"}}]}]).pipe(ops.accumulate_text()).run()
     'Hi'
     """
+    given: object = source
     if isinstance(source, Stream):
-        return cast(Stream[Any], source)
+        return source  # pyright: ignore[reportUnknownVariableType]
     if isinstance(source, Observable):
-        observable = cast(Observable[Any], source)
-        return Stream(lambda observer, scheduler: observable.subscribe(observer, scheduler=scheduler))
+        subscribe = cast("Callable[..., abc.DisposableBase]", source.subscribe)  # pyright: ignore[reportUnknownMemberType]
+        return Stream(lambda observer, scheduler: subscribe(observer, scheduler=scheduler))
     if hasattr(source, "__aiter__") or hasattr(source, "__iter__"):
         if isinstance(source, str | bytes | dict):
-            raise TypeError(f"as_stream() takes an iterable of chunks, and a {type(source).__name__} is none.")
+            raise TypeError(f"as_stream() takes an iterable of chunks, and a {type(given).__name__} is none.")
         return Stream.from_source(IterableSource(source))
-    raise TypeError(f"as_stream() takes an Observable or an iterable, not {type(source).__name__}.")
+    raise TypeError(f"as_stream() takes an Observable or an iterable, not {type(given).__name__}.")
 
 
 def _running_event_loop() -> asyncio.AbstractEventLoop:
@@ -222,7 +207,3 @@ def _only(last: list[_T]) -> _T:
     if not last:
         raise SequenceContainsNoElementsError
     return last[0]
-
-
-# For annotations: what completion(stream=True) gives.
-ChunkStream = Stream[ModelResponseStream]

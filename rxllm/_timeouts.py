@@ -19,7 +19,7 @@ class Timeouts:
 
 
 def timeouts_from(timeout: Any) -> Timeouts:
-    """The bounds that ``completion(timeout=...)`` means: a number bounds each wait; an ``httpx.Timeout`` is read as one.
+    """The bounds that ``completion(timeout=...)`` means: a number bounds each wait, an ``httpx.Timeout`` its own.
 
     Raises:
         TypeError: it is neither.
@@ -30,9 +30,9 @@ def timeouts_from(timeout: Any) -> Timeouts:
     """
     if timeout is None:
         timeout = DEFAULT_TIMEOUT
+    if hasattr(timeout, "connect") and hasattr(timeout, "read"):
+        return Timeouts(timeout.connect, timeout.read, timeout.read)
     if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        if hasattr(timeout, "connect") and hasattr(timeout, "read"):
-            return Timeouts(timeout.connect, timeout.read, timeout.read)
         raise TypeError(f"timeout is a number of seconds or an httpx.Timeout, not {type(timeout).__name__}")
     if not timeout > 0:
         raise ValueError(f"timeout is a number of seconds above zero, not {timeout!r}")

@@ -52,14 +52,14 @@ def _head(response: httpx.Response) -> Head:
 
 
 def _is_plain(response: httpx.Response) -> bool:
-    return response.headers.get("content-encoding", "identity") == "identity"
+    return bool(response.headers.get("content-encoding", "identity") == "identity")
 
 
 class _Reader:
     """What both readers share: an exchange under way and the control of its call."""
 
     def __init__(self, call: Call, client: Any) -> None:
-        self._client = client
+        self._client: Any = client
         self._exchange = Exchange(call)
         self._steps = self._exchange.steps()
         self._control = Control(self._exchange)
@@ -67,8 +67,8 @@ class _Reader:
         self._in_body = False
         # A list, since taking from it is atomic: whoever gets the response closes it.
         self._responses: list[httpx.Response] = []
-        # Without a lock: pull() says that it is busy and then looks whether to stop; close() says to stop and then looks
-        # who is busy. One of the two sees the other.
+        # Without a lock: pull() says that it is busy and then looks whether to stop; close() says to stop and then
+        # looks who is busy. One of the two sees the other.
         self._busy = False
         self._closed = False
 
@@ -86,19 +86,25 @@ class _Reader:
         http = step.http
         if self._client is None or not hasattr(self._client, "build_request"):
             extensions = {"timeout": self._timeout(), "sleep": self._sleep}
-            return httpx.Request(http.method, http.url, headers=dict(http.headers), content=http.body, extensions=extensions)
+            return httpx.Request(
+                http.method, http.url, headers=dict(http.headers), content=http.body, extensions=extensions
+            )
         timeouts = self._exchange.call.timeouts
         timeout = httpx.Timeout(timeouts.idle, connect=timeouts.connect, read=timeouts.idle)
-        return self._client.build_request(
+        request: httpx.Request = self._client.build_request(
             http.method, http.url, headers=dict(http.headers), content=http.body, timeout=timeout
         )
+        return request
 
     def _sleep(self, seconds: float) -> None:
         self._control.sleep(seconds)
 
 
 class SyncReader(_Reader):
-    """Reads one request's chunks, blocking. ``client`` is an ``httpx.Client``, a transport, or ``None`` for the shared one."""
+    """Reads one request's chunks, blocking.
+
+    ``client`` is an ``httpx.Client``, a transport, or ``None`` for the shared transport.
+    """
 
     def __init__(self, call: Call, client: httpx.Client | httpx.BaseTransport | None = None) -> None:
         super().__init__(call, client)
@@ -329,7 +335,8 @@ class AsyncReader(_Reader):
         self._control.release()
         body, self._body = self._body, None
         # The generator first: left to the garbage collector it would be closed by a task that nobody awaits.
-        if body is not None and hasattr(body, "aclose"):
-            await body.aclose()  # type: ignore[attr-defined]
+        close = getattr(body, "aclose", None)
+        if close is not None:
+            await close()
         while self._responses:
             await self._responses.pop().aclose()

@@ -111,7 +111,7 @@ class APIConnectionError(APIError):
     """No connection could be made, or it broke before the provider's end."""
 
 
-class Timeout(APIConnectionError):
+class Timeout(APIConnectionError):  # noqa: N818  the documented name
     """A bound on waiting was passed, or the provider said so (HTTP 408 and 504)."""
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rxllm.exceptions import APIResponseValidationError
 
 __all__ = [
+    "BlankChoices",
     "ChatCompletionDeltaToolCall",
     "ChatCompletionMessageToolCall",
     "Choices",
@@ -47,11 +48,11 @@ class _Shape(BaseModel):
 
     def get(self, name: str, default: Any = None) -> Any:
         """The field called ``name``, or ``default`` where there is none."""
-        return self[name] if name in self else default
+        return self[name] if name in self else default  # noqa: SIM401  this is that very method
 
 
 class _HasResponse(_Shape):
-    """What the HTTP response said about itself: on the first chunk and on the whole response; never dumped or printed."""
+    """What the HTTP response said about itself: on the first chunk and the whole response; never dumped or printed."""
 
     response_headers: dict[str, str] | None = Field(
         default=None, exclude=True, repr=False, validation_alias="\0response_headers"
@@ -132,8 +133,11 @@ class Delta(_Shape):
 
 
 class StreamingChoices(_Shape):
-    """One choice of a chunk. ``finish_reason`` is ``stop``, ``length``, ``tool_calls`` or ``content_filter``;
-    ``native_finish_reason`` is what the provider really said, where that differs."""
+    """One choice of a chunk.
+
+    ``finish_reason`` is ``stop``, ``length``, ``tool_calls`` or ``content_filter``; ``native_finish_reason`` is what
+    the provider really said, where that differs.
+    """
 
     index: int = 0
     delta: Delta = Field(default_factory=Delta)
@@ -156,9 +160,7 @@ class BlankChoices(list[StreamingChoices]):
     __slots__ = ()
 
     def __getitem__(self, index: Any) -> Any:
-        if index == 0:
-            return StreamingChoices()
-        return super().__getitem__(index)
+        return StreamingChoices() if index == 0 else super().__getitem__(index)  # pyright: ignore[reportUnknownVariableType]
 
 
 class ModelResponseStream(_HasResponse):
@@ -179,9 +181,7 @@ class ModelResponseStream(_HasResponse):
     object: str = "chat.completion.chunk"
     system_fingerprint: str | None = None
     usage: Usage | None = None
-    reported_usage: Usage | None = Field(
-        default=None, exclude=True, repr=False, validation_alias="\0reported_usage"
-    )
+    reported_usage: Usage | None = Field(default=None, exclude=True, repr=False, validation_alias="\0reported_usage")
 
     @classmethod
     def of(
@@ -192,11 +192,9 @@ class ModelResponseStream(_HasResponse):
         finish_reason: str | None = None,
         **delta: Any,
     ) -> "ModelResponseStream":
-        """A chunk with one choice, for tests and for sources of one's own; ``delta`` are further fields of the delta."""
+        """A chunk with one choice, for tests and sources of one's own; ``delta`` are further fields of the delta."""
         return cls(
-            choices=[
-                StreamingChoices(index=index, delta=Delta(content=content, **delta), finish_reason=finish_reason)
-            ]
+            choices=[StreamingChoices(index=index, delta=Delta(content=content, **delta), finish_reason=finish_reason)]
         )
 
 
@@ -293,7 +291,7 @@ class Request:
     Attributes:
         model: the model as the caller named it, such as ``"openai/gpt-4o"``.
         messages: the messages, as plain dictionaries.
-        params: every other parameter in the OpenAI shape that was given (``tools``, ``temperature``, ``stream_options``).
+        params: every other parameter that was given, in the OpenAI shape (``tools``, ``stream_options``).
         provider: the provider's prefix, such as ``"openai"``.
         wire_model: the model as the provider knows it, such as ``"gpt-4o"``.
     """

@@ -1,7 +1,7 @@
 """A real HTTP/1.1 server on loopback whose answers a test scripts, and which tells what its clients did.
 
-A script is an ``async`` function that is called with each request's ``Answering``. The server runs on an event loop in a
-thread of its own, so that both blocking and asynchronous clients can be tested against it.
+A script is an ``async`` function that is called with each request's ``Answering``. The server runs on an event loop in
+a thread of its own, so that both blocking and asynchronous clients can be tested against it.
 """
 
 import asyncio
@@ -100,6 +100,10 @@ class Answering:
         encoded = (e if isinstance(e, str) else json.dumps(e) for e in events)
         await self.send("".join(f"data: {e}\n\n" for e in encoded).encode())
 
+    def unbuffered(self) -> None:
+        """From now on, sending waits as soon as the socket is full."""
+        self._writer.transport.set_write_buffer_limits(high=0)
+
     async def end(self) -> None:
         """Ends the body, and leaves the connection open for the next request."""
         await self.raw(b"0\r\n\r\n")
@@ -117,7 +121,10 @@ class Answering:
         """A whole answer that is no stream."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         await self.start(
-            status, **{"content_type": "application/json", **headers}, transfer_encoding="", content_length=str(len(data))
+            status,
+            **{"content_type": "application/json", **headers},
+            transfer_encoding="",
+            content_length=str(len(data)),
         )
         await self.raw(data)
 

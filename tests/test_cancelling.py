@@ -94,9 +94,7 @@ def test_take_chunks_cancels_before_the_last_item(stalling: Server, ask: Ask, it
 
 @pytest.mark.parametrize("reused", [False, True], ids=["new connection", "reused connection"])
 @pytest.mark.parametrize("script", [stall_after_one, stall_before_headers], ids=["in the body", "before the headers"])
-def test_dispose_from_another_thread_frees_a_blocked_read(
-    server: Server, ask: Ask, script: Any, reused: bool
-) -> None:
+def test_dispose_from_another_thread_frees_a_blocked_read(server: Server, ask: Ask, script: Any, reused: bool) -> None:
     """dispose() wakes the worker at once, before the headers have come as well as after."""
     if reused:
         list(ask())
@@ -140,7 +138,8 @@ def test_dispose_before_anything_came(server: Server, ask: Ask) -> None:
     join_rxllm_threads()
 
 
-async def first_of(stream: Stream[Any], seen: asyncio.Event) -> None:
+async def loop_over(stream: Stream[Any], seen: asyncio.Event) -> None:
+    """Loops, and tells when something has come."""
     async for _ in stream:
         seen.set()
 
@@ -165,7 +164,7 @@ def test_cancelling_a_task_closes(server: Server, ask: Ask, script: Any) -> None
 
     async def consume() -> None:
         seen = asyncio.Event()
-        task = asyncio.ensure_future(first_of(ask(), seen))
+        task = asyncio.ensure_future(loop_over(ask(), seen))
         await (seen.wait() if script is stall_after_one else asyncio.to_thread(server.next_event))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -209,9 +208,9 @@ def tls_server() -> Iterator[tuple[Server, ssl.SSLContext]]:
     """A server with a certificate made for the test, and the context that trusts it."""
     authority = trustme.CA()
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(serving)
+    authority.issue_cert("localhost").configure_cert(serving)  # pyright: ignore[reportUnknownMemberType]
     trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
+    authority.configure_trust(trusting)  # pyright: ignore[reportUnknownMemberType]
     with Server(serving) as running:
         yield running, trusting
     rxllm.close()

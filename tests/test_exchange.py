@@ -9,7 +9,14 @@ from pydantic import SecretStr
 
 from rxllm._exchange import BODY, CLOSE, READ, Call, Exchange, Failure, Head, Send, Sleep
 from rxllm._timeouts import Timeouts
-from rxllm.exceptions import APIConnectionError, APIError, AuthenticationError, IncompleteStreamError, RateLimitError, Timeout
+from rxllm.exceptions import (
+    APIConnectionError,
+    APIError,
+    AuthenticationError,
+    IncompleteStreamError,
+    RateLimitError,
+    Timeout,
+)
 from rxllm.providers import resolve
 from rxllm.types import ModelResponseStream, Request
 from tests.server import texts
@@ -30,9 +37,14 @@ class Clock:
 
 
 def call(**settings: Any) -> Call:
+    """A call of gpt-4 with a key, without retries."""
     provider, wire_model = resolve("gpt-4", None)
     request = Request(model="gpt-4", messages=[{"role": "user", "content": "Hello"}], wire_model=wire_model)
-    defaults: dict[str, Any] = {"timeouts": Timeouts(1.0, 2.0, 3.0), "max_retries": 0, "api_key": SecretStr("sk-secret")}
+    defaults: dict[str, Any] = {
+        "timeouts": Timeouts(1.0, 2.0, 3.0),
+        "max_retries": 0,
+        "api_key": SecretStr("sk-secret"),
+    }
     return Call(request=request, provider=provider, **{**defaults, **settings})
 
 
@@ -170,8 +182,7 @@ def test_an_end_is_a_proof(last: Any) -> None:
 
 
 def test_an_idle_time_begins_when_somebody_waits() -> None:
-    """The first bound holds until the first event; the idle one begins anew at the wait after each event, and comments
-    move nothing."""
+    """The first bound holds until the first event, the idle one from the wait after each; comments move nothing."""
     clock = Clock()
     exchange = Exchange(call(), clock)
     left: list[float | None] = []
@@ -198,4 +209,7 @@ def test_an_idle_time_begins_when_somebody_waits() -> None:
 def test_timeouts_say_which_bound() -> None:
     """Connecting, or the first event."""
     assert str(play(Exchange(call()), [Failure("connect timeout", "")])[2]) == "No connection within 1 seconds."
-    assert str(play(Exchange(call()), [Failure("timeout", "")])[2]) == "No first event within 2 seconds; 0 chunks had come."
+    assert (
+        str(play(Exchange(call()), [Failure("timeout", "")])[2])
+        == "No first event within 2 seconds; 0 chunks had come."
+    )

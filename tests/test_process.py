@@ -18,7 +18,8 @@ import asyncio, sys
 import reactivex as rx
 from reactivex import operators as rxops
 from rxllm import completion, acompletion, as_stream, operators as ops
-stream = completion("gpt-4", [{"role": "user", "content": "Hi"}], stream=True, api_base=sys.argv[1], api_key="sk-secret")
+messages = [{"role": "user", "content": "Hi"}]
+stream = completion("gpt-4", messages, stream=True, api_base=sys.argv[1], api_key="sk-secret")
 text = stream.pipe(ops.text_deltas())
 """
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import reactivex as rx
+from reactivex import Observable
 from reactivex import operators as rxops
 
 from rxllm import Stream, completion
@@ -43,8 +44,16 @@ async def answer(answering: Answering) -> None:
     await answering.start()
     await answering.event(chunk(""))
     if asked.get("tools"):
-        for function in ({"name": "get_weather", "arguments": ""}, {"arguments": '{"loca'}, {"arguments": 'tion": "Paris"}'}):
-            call = {"index": 0, "function": function, **({"id": "call_1", "type": "function"} if "name" in function else {})}
+        for function in (
+            {"name": "get_weather", "arguments": ""},
+            {"arguments": '{"loca'},
+            {"arguments": 'tion": "Paris"}'},
+        ):
+            call = {
+                "index": 0,
+                "function": function,
+                **({"id": "call_1", "type": "function"} if "name" in function else {}),
+            }
             event = chunk()
             event["choices"][0]["delta"] = {"tool_calls": [call]}
             await answering.event(event)
@@ -61,11 +70,12 @@ def run(recipe: str, **names: Any) -> str:
     """What the script prints."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        exec(compile(recipe, "<recipe>", "exec"), {"__name__": "__main__", **names})
+        exec(compile(recipe, "<recipe>", "exec"), {"__name__": "__main__", **names})  # noqa: S102  a script is what it is
     return out.getvalue()
 
 
 def stream(**parameters: Any) -> Stream[ModelResponseStream]:
+    """A stream of gpt-4."""
     return completion(model="gpt-4", messages=MESSAGES, stream=True, **parameters)
 
 
@@ -321,7 +331,9 @@ def test_the_recipes_are_the_documented_ones(recipe: str) -> None:
     def lines(text: str) -> str:
         return "\n".join(line.strip() for line in text.splitlines() if line.strip())
 
-    documented = "\n".join(lines(path.read_text()) for path in sorted(RECIPES.glob("*.txt"))).replace("litellm", "rxllm")
+    documented = "\n".join(lines(path.read_text()) for path in sorted(RECIPES.glob("*.txt"))).replace(
+        "litellm", "rxllm"
+    )
     wanted = lines(recipe)
     # The documentation breaks two statements over lines that nobody could have typed so.
     assert re.sub(r"\s+", "", wanted) in re.sub(r"\s+", "", documented)
@@ -404,8 +416,11 @@ def test_error_handling(server: Server) -> None:
 
     server.script = refuse
     assert run(ERROR_HANDLING) == "API error occurred: No such model\n"
-    caught = stream().pipe(rxops.catch(lambda error, _: rx.of(f"sorry: {error}")))
-    assert list(caught) == ["sorry: No such model"]
+
+    def apologise(error: Exception, _: Observable[str]) -> Observable[str]:
+        return rx.of(f"sorry: {error}")
+
+    assert list(stream().pipe(ops.text_deltas(), rxops.catch(apologise))) == ["sorry: No such model"]
 
     async def stall(answering: Answering) -> None:
         await answering.start()
@@ -414,7 +429,7 @@ def test_error_handling(server: Server) -> None:
 
     server.script = stall
     assert run(ERROR_HANDLING.replace("timeout=10.0", "timeout=0.05")) == "HelRequest timed out during streaming\n"
-    with pytest.raises(Timeout, match="No further event within 0.05 seconds; 1 chunk had come"):
+    with pytest.raises(Timeout, match=r"No further event within 0\.05 seconds; 1 chunk had come"):
         stream(timeout=0.05).run()
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import reactivex as rx
+from reactivex import Observable
 from reactivex import operators as rxops
 
 import rxllm
-from rxllm import ModelResponse, ModelResponseStream, Stream
+from rxllm import ModelResponse, ModelResponseStream, Stream, as_stream
 from rxllm import operators as ops
 from rxllm.types import Usage
 from tests.consume import by_async_for, by_for
@@ -74,16 +75,15 @@ def by_async_loop(stream: Stream[ModelResponseStream]) -> Outcome:
 
 def by_pipeline(stream: Stream[ModelResponseStream]) -> Outcome:
     """Operators: the whole response, and the calls by themselves, over one shared request."""
-    both = stream.pipe(
-        rxops.publish(
-            lambda chunks: rx.zip(
-                chunks.pipe(ops.build_response()), chunks.pipe(ops.assemble_tool_calls(), rxops.to_list())
-            )
-        )
-    )
+
+    def both(chunks: Observable[ModelResponseStream]) -> Observable[Any]:
+        return rx.zip(ops.build_response()(chunks), ops.assemble_tool_calls()(chunks).pipe(rxops.to_list()))
+
     response: ModelResponse
-    response, calls = both.run()
-    told = [(c.id, c.function.name, c.function.arguments) for c in sorted(calls, key=lambda c: c.index) if c.choice == 0]
+    response, calls = as_stream(stream.publish(both)).run()
+    told = [
+        (c.id, c.function.name, c.function.arguments) for c in sorted(calls, key=lambda c: c.index) if c.choice == 0
+    ]
     assert response.usage is not None
     return (
         {choice.index: choice.message.content or "" for choice in response.choices},

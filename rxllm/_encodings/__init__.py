@@ -1,1 +1,4 @@
-"""The token encodings cl100k_base and o200k_base, packed by ``scripts/pack_encodings.py``. See LICENSE: they are OpenAI's."""
+"""The token encodings cl100k_base and o200k_base, which are OpenAI's: see LICENSE.
+
+``scripts/pack_encodings.py`` packs them.
+"""
