@@ -484,9 +484,12 @@ class ThreadLoop(Loop):
         except BaseException:
             self.detach(port)
             raise
-        self._receive(port, packet)
         if packet is None:
+            self._receive(port, None)
             port.reading.drain()
+        elif not port.closed:
+            port.items = iter(packet)
+            self._current = port
 
     def _wait(self) -> None:
         for port in list(self._ports):
@@ -608,9 +611,12 @@ class TaskLoop(Loop):
         except BaseException:
             self.detach(port)
             raise
-        self._receive(port, packet)
         if packet is None:
+            self._receive(port, None)
             await port.reading.drain()
+        elif not port.closed:
+            port.items = iter(packet)
+            self._current = port
 
     async def _wait(self) -> None:
         for port in list(self._ports):

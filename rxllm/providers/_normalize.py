@@ -110,12 +110,20 @@ class Normalizer:
             BrokenAnswer: the provider says that it failed; the chunk has been taken in.
         """
         usage = chunk.usage
+        choices = chunk.choices
+        if usage is None and self._held is None and len(choices) == 1:
+            # Nearly all chunks: one choice, known and not finished, and content and nothing else in its delta.
+            [choice] = choices
+            if choice.finish_reason is None and choice.delta.__pydantic_fields_set__ == _CONTENT_ALONE:
+                known = self._choices.get(choice.index)
+                if known is not None and known.finish is None:
+                    out.append(chunk)
+                    return
         if usage is not None:
             vars(chunk)["usage"] = None
             if usage.model_fields_set:
                 self._usage = usage
                 self._usage_chunk = chunk
-        choices = chunk.choices
         if not choices:
             chunk.choices = BlankChoices()
             if usage is None:
