@@ -45,11 +45,21 @@ _O200K_BOUNDARY = _CL100K_BOUNDARY + "|(?<=[a-z])(?=[A-Z])"
 # Numbers are split into groups of three, from their first digit on.
 _DIGIT_GROUPS = re.compile(r"[ \t\r\n]*(?:[0-9]{3})+")
 
+# White space that the pattern of any version takes as such.
+_SPACE = "\t-\r \u00a0\u3000"
+# What follows white space in a long tail settles it: a piece of white space reaches up to its last newline, and
+# without a newline after it up to the character before the last.
+_SPACE_PIECES = re.compile(rf"([{_SPACE}]*[\r\n])?(?:([{_SPACE}]*)[{_SPACE}])?(?=[{_LETTER}0-9'{_PUNCTUATION}])")
+# The newlines after punctuation belong to it; white space that then goes on otherwise is a piece of its own.
+_PUNCTUATED = re.compile(rf"[{_SPACE}]*[{_PUNCTUATION}]+[\r\n]+(?=[\t \u00a0\u3000])")
+
 # Runs: what may stand before, and what repeats. Each is one piece for the encoding however long it gets.
 _RULE = "[-=_*#~.]"
-_SHARED_RUNS = (("", "[ ]"), (f"(?:[ ]?{_RULE}+)?", r"[\r\n]"), ("[ ]?", _RULE))
+_SHARED_RUNS = ((f"[ ]?{_RULE}+", r"[\r\n]"), ("[ ]?", _RULE))
+_LOWER = "a-z\u00df-\u00f6\u00f8-\u00ff\u03b1-\u03c1\u03c3-\u03c9\u0430-\u045f"
 _CL100K_RUNS = (("[ ]?", f"[{_LETTER}]"), *_SHARED_RUNS)
-_O200K_RUNS = (("[ ]?", f"[a-z{_CASELESS}]"), ("[ ]?", "[A-Z]"), *_SHARED_RUNS)
+_O200K_RUNS = (("[ ]?[A-Z]*", f"[{_LOWER}{_CASELESS}]"), ("[ ]?", "[A-Z]"), *_SHARED_RUNS)
+_WHITE_SPACE = re.compile(f"[{_SPACE}]+")
 
 _BOUNDARIES = {"cl100k_base": _CL100K_BOUNDARY, "o200k_base": _O200K_BOUNDARY, "o200k_harmony": _O200K_BOUNDARY}
 _RUNS = {"cl100k_base": _CL100K_RUNS, "o200k_base": _O200K_RUNS, "o200k_harmony": _O200K_RUNS}

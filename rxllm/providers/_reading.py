@@ -1,0 +1,340 @@
+"""What every dialect's reading shares: bytes become events, events JSON, and whatever goes wrong a typed error.
+
+A dialect derives from ``StreamReading`` and says what its events mean, by ``_take``: it makes of each an object in the
+shape of an OpenAI chunk and hands it to ``_take_chunk``, and calls ``_finish`` at the provider's own end.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol, cast
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from rxllm._decoders._sse import Event, NamedEvent, SSEDecoder
+from rxllm.exceptions import APIError, APIResponseValidationError
+from rxllm.providers._errors import excerpt, stream_error
+from rxllm.providers._normalize import BrokenAnswer, Normalizer
+from rxllm.types import ModelResponseStream, Request
+
+__all__ = ["Decoder", "StreamReading", "objects"]
+
+_LARGEST_BODY: Final = 32 << 20
+_SSE_STARTS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
+_validate_python: Final = cast(
+    "Callable[[object], ModelResponseStream]", ModelResponseStream.__pydantic_validator__.validate_python
+)
+
+
+class Decoder(Protocol):
+    """Bytes to events."""
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that ``data`` completes."""
+        ...
+
+    def flush(self) -> list[Event]:
+        """The last event, where the body ended within it."""
+        ...
+
+
+class StreamReading:
+    """One response body being read. What it is, an event stream or a whole JSON object, its first bytes say."""
+
+    def __init__(self, request: Request, headers: Mapping[str, str]) -> None:
+        self.events = 0
+        self.complete = False
+        self.failure: APIError | None = None
+        self._request = request
+        self._headers = headers
+        self._normalizer = Normalizer(request)
+        self._decoder: SSEDecoder | None = None
+        self._decode: Callable[[bytes], list[Event]] | None = None  # while there is an event stream to be read
+        self._body = bytearray()  # what came before it was known for an event stream
+        self._halves: dict[tuple[str, ...], str] = {}  # high surrogates whose low half has not come yet
+        self._ending = False
+
+    def feed(self, data: bytes) -> list[ModelResponseStream]:
+        """The chunks that ``data`` completes. After an error the chunks before it are given, and ``failure`` is set."""
+        out: list[ModelResponseStream] = []
+        decode = self._decode
+        if decode is None:
+            decode = self._look(data)
+            if decode is None:
+                return out
+            data = bytes(self._body)
+            self._body.clear()
+        try:
+            events = decode(data)
+        except APIResponseValidationError as error:
+            self._fail(self._invalid(error.message, ""), out)
+            return out
+        self.events += len(events)
+        self._take_events(events, out)
+        return out
+
+    def end(self) -> list[ModelResponseStream]:
+        """The body has ended, or broken off: what was held back. ``complete`` tells whether the end was proven."""
+        out: list[ModelResponseStream] = []
+        if self.complete or self.failure is not None:
+            return out
+        self._ending = True
+        decoder = self._decoder
+        if decoder is None:
+            self._take_body(out)
+        else:
+            self._decode = lambda _: decoder.flush()
+            out += self.feed(b"")
+        if not self.complete and self.failure is None:
+            out += self._normalizer.close()
+            self._stop(complete=self._normalizer.finished)
+        return out
+
+    # -- what a dialect says
+
+    def _take(self, name: str, fields: dict[str, Any], out: list[ModelResponseStream]) -> None:
+        """The JSON object of an event; ``name`` is the event's, ``""`` where it has none."""
+        raise NotImplementedError
+
+    def _take_whole(self, payload: dict[str, Any], out: list[ModelResponseStream]) -> bool:
+        """A whole JSON answer, from a server that does not stream; false where it is none."""
+        raise NotImplementedError
+
+    def _is_error(self, fields: dict[str, Any], name: str) -> bool:
+        """Whether an object says that something went wrong."""
+        if fields.get("error") or name == "error" or "error" in (fields.get("object"), fields.get("type")):
+            return True
+        if name or "choices" in fields or "usage" in fields:
+            return False
+        return any(fields.get(words) for words in ("message", "detail", "msg", "errors"))
+
+    def _finish(self, out: list[ModelResponseStream]) -> None:
+        """The provider's own end. Before any choice it ends nothing."""
+        if not self._normalizer.answered:
+            self._fail(self._invalid("The provider ended the stream without a single choice", ""), out)
+            return
+        out += self._normalizer.close()
+        self._stop(complete=True)
+
+    # -- events
+
+    def _take_events(self, events: list[Event], out: list[ModelResponseStream]) -> None:
+        for event in events:
+            self._take_event(event, out)
+            if self._decode is None:
+                break
+
+    def _take_event(self, event: Event, out: list[ModelResponseStream]) -> None:
+        """One event."""
+        name, data = event if isinstance(event, NamedEvent) else ("", event)
+        text = data.decode("utf-8", "replace").strip()
+        if text == "[DONE]":
+            self._finish(out)
+        elif text:
+            try:
+                payload: Any = json.loads(text)
+            except (ValueError, RecursionError) as error:
+                self._take_garbage(name, text, str(error), out)
+            else:
+                self._take_json(name, payload, out)
+
+    def _take_garbage(self, name: str, text: str, reason: str, out: list[ModelResponseStream]) -> None:
+        if self._ending:
+            return  # the body broke off within this event: that is for `complete` to tell
+        if name == "error":
+            self._fail(self._stream_error(text), out)
+        elif not name:
+            self._fail(self._invalid(f"The provider sent an event that is not JSON ({reason})", text), out)
+
+    def _take_json(self, name: str, payload: Any, out: list[ModelResponseStream]) -> None:
+        if isinstance(payload, dict):
+            self._take(name, cast("dict[str, Any]", payload), out)
+        elif name == "error" or _is_error_list(payload):
+            self._fail(self._stream_error(payload), out)
+        elif not name:
+            self._fail(self._invalid("The provider sent an event that is no JSON object", excerpt(payload)), out)
+
+    def _take_chunk(self, fields: dict[str, Any], out: list[ModelResponseStream]) -> None:
+        """A chunk in the OpenAI shape, which may need repair."""
+        self._join_halves(fields)
+        chunk = self._repaired(fields, out)
+        if chunk is not None:
+            try:
+                self._normalizer.add(chunk, out)
+            except BrokenAnswer as broken:
+                self._fail(self._stream_error(broken.said), out)
+
+    def _repaired(self, fields: dict[str, Any], out: list[ModelResponseStream]) -> ModelResponseStream | None:
+        """The chunk, with repairs where the model refuses a value; a failure where there is none."""
+        reason = ""
+        for _ in range(4):
+            try:
+                return _validate_python(fields)
+            except ValidationError as error:
+                wrong = [
+                    (problem["loc"], problem["msg"])
+                    for problem in error.errors(include_url=False, include_context=False, include_input=False)
+                ]
+            # From the back, so that what is taken out of a list moves nothing that is still to be repaired.
+            refused = [message for place, message in reversed(wrong) if not _repair(fields, place)]
+            if refused:
+                places = ", ".join(f"{'.'.join(map(str, place))}: {message}" for place, message in wrong[:3])
+                reason = f" ({places})"
+                break
+        self._fail(self._invalid(f"The provider sent an event that is no chunk{reason}", excerpt(fields)), out)
+        return None
+
+    def _join_halves(self, fields: dict[str, Any]) -> None:
+        """Joins the halves of surrogate pairs that came in two deltas. One that stays alone becomes U+FFFD."""
+        for choice in objects(fields.get("choices")):
+            index = str(choice.get("index") or 0)
+            delta = choice.get("delta")
+            if not isinstance(delta, dict):
+                continue
+            texts = cast("dict[str, Any]", delta)
+            finished = bool(choice.get("finish_reason"))
+            for name in ("content", "reasoning_content", "reasoning", "refusal"):
+                self._join(texts, name, (index, name), finished=finished)
+            for call in objects(texts.get("tool_calls")):
+                function = call.get("function")
+                if isinstance(function, dict):
+                    key = (index, "arguments", str(call.get("index")))
+                    self._join(cast("dict[str, Any]", function), "arguments", key, finished=finished)
+
+    def _join(self, texts: dict[str, Any], name: str, key: tuple[str, ...], *, finished: bool) -> None:
+        text = texts.get(name)
+        if not isinstance(text, str):
+            text = ""
+            if key not in self._halves or texts.get(name) is not None or not finished:
+                return
+        elif not text and not finished:
+            return
+        text = self._halves.pop(key, "") + text
+        if "\ud800" <= text[-1:] <= "\udbff" and not finished:
+            self._halves[key] = text[-1]
+            text = text[:-1]
+        texts[name] = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+    def _stop(self, *, complete: bool = False, failure: APIError | None = None) -> None:
+        """Nothing is read any more."""
+        self.complete = complete
+        self.failure = failure
+        self._decode = None
+
+    def _look(self, data: bytes) -> Callable[[bytes], list[Event]] | None:
+        """What the body is, by its beginning: for an event stream, how to decode it."""
+        if self.complete or self.failure is not None or self._ending:
+            return None
+        body = self._body
+        body += data
+        start = bytes(body[:4096]).removeprefix(b"\xef\xbb\xbf").lstrip()
+        if not start:
+            return None
+        if not start.startswith((b"{", b"[", b"<")):
+            if "event-stream" in self._headers.get("content-type", "") or start.startswith(_SSE_STARTS):
+                self._decoder = SSEDecoder()
+                self._decode = self._decoder.feed
+                return self._decode
+            if any(begin.startswith(start) for begin in _SSE_STARTS):
+                return None
+        self.events += 1  # of such a body each piece is progress
+        if len(body) > _LARGEST_BODY:
+            self._stop(failure=self._invalid(f"The provider sent more than {_LARGEST_BODY:,} bytes of no stream", ""))
+            body.clear()
+        return None
+
+    def _take_body(self, out: list[ModelResponseStream]) -> None:
+        """A body that is no event stream: a whole completion, an error with status 200, or something else."""
+        text = self._body.decode("utf-8", "replace").removeprefix("\ufeff").strip()
+        if not text:
+            return
+        try:
+            payload: Any = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            if str(error).startswith("Extra data") or not _is_cut_off(text):
+                self._fail(self._no_stream(text), out)
+            return
+        fields = cast("dict[str, Any]", payload) if isinstance(payload, dict) else None
+        if _is_error_list(payload) or (fields is not None and self._is_error(fields, "")):
+            self._fail(self._stream_error(payload), out)
+        elif fields is None or not self._take_whole(fields, out):
+            self._fail(self._no_stream(text), out)
+
+    def _fail(self, error: APIError, out: list[ModelResponseStream]) -> None:
+        """What was held back is given before the error."""
+        out += self._normalizer.close()
+        self._stop(failure=error)
+
+    def _stream_error(self, payload: Any) -> APIError:
+        return stream_error(self._request, 200, self._headers, payload)
+
+    def _no_stream(self, text: str) -> APIError:
+        kind = self._headers.get("content-type") or "no content-type"
+        return self._invalid(f"The provider sent neither an event stream nor a chat completion, but {kind}", text)
+
+    def _invalid(self, message: str, text: str) -> APIError:
+        request, headers = self._request, self._headers
+        return APIResponseValidationError(
+            f"{message}: {text[:200]}" if text else message,
+            status_code=200,
+            llm_provider=request.provider,
+            model=request.model,
+            body=text[:4000] or None,
+            request_id=headers.get("x-request-id") or headers.get("request-id"),
+            headers=headers,
+        )
+
+
+# Fields that say something about the answer and are no part of it: unreadable, they are left out.
+_BESIDE_THE_ANSWER: Final = frozenset(
+    {"usage", "logprobs", "annotations", "audio", "thinking_blocks", "provider_specific_fields", "system_fingerprint"}
+)
+_NAMES: Final = frozenset({"id", "model", "object", "type", "name", "role", "finish_reason", "native_finish_reason"})
+
+
+def _repair(fields: dict[str, Any], place: tuple[int | str, ...]) -> bool:
+    """Puts the value at ``place`` right, where it can only mean one thing; false where it cannot be read."""
+    holder: Any = fields
+    for step in place[:-1]:
+        holder = holder[step]
+    key: Any = place[-1]
+    value: Any = holder[key]
+    if value is None or value in ([], {}, "") or _BESIDE_THE_ANSWER.intersection(map(str, place)):
+        del holder[key]
+    elif key == "arguments":
+        holder[key] = json.dumps(value)
+    elif key == "tool_calls" and isinstance(value, dict):
+        holder[key] = [value]
+    elif key in _NAMES and isinstance(value, int | float):
+        holder[key] = str(value)
+    elif key in ("created", "index") and isinstance(value, float) and math.isfinite(value):
+        holder[key] = int(value)
+    elif key == "created":
+        del holder[key]
+    else:
+        return False
+    return True
+
+
+def _is_error_list(payload: Any) -> bool:
+    """Gemini wraps an error in a list."""
+    return any(item.get("error") for item in objects(payload))
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The JSON objects in a list; none where it is no list."""
+    if not isinstance(value, list):
+        return []
+    return [cast("dict[str, Any]", item) for item in cast("list[object]", value) if isinstance(item, dict)]
+
+
+def _is_cut_off(text: str) -> bool:
+    """Whether a text is the beginning of a JSON object, and no more."""
+    if not text.startswith("{"):
+        return False
+    try:
+        from_json(text.encode(), allow_partial=True)
+    except ValueError:
+        return False
+    return True
