@@ -10,6 +10,7 @@
 a list of chunks        deliver them; nothing
 ``CLOSE``               hang up; nothing
 ``Sleep``               wait that many seconds; nothing
+``Ask``                 call this, which may block; a ``str``, or the ``APIError`` that it raised
 ======================  ==============================================================================
 
 It returns when the provider's own end has come, and raises an ``APIError`` otherwise. ``time_left()`` says, whenever
@@ -22,6 +23,7 @@ import random
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, Literal
 
 from pydantic import SecretStr
@@ -32,7 +34,21 @@ from rxllm.exceptions import APIConnectionError, APIError, AuthenticationError, 
 from rxllm.providers._base import HTTPRequest, Provider, Reading
 from rxllm.types import ModelResponseStream, Request
 
-__all__ = ["BODY", "CLOSE", "READ", "Call", "Exchange", "Failure", "Head", "Send", "Signal", "Sleep", "Step", "Told"]
+__all__ = [
+    "BODY",
+    "CLOSE",
+    "READ",
+    "Ask",
+    "Call",
+    "Exchange",
+    "Failure",
+    "Head",
+    "Send",
+    "Signal",
+    "Sleep",
+    "Step",
+    "Told",
+]
 
 _log = logging.getLogger("rxllm")
 
@@ -65,6 +81,13 @@ class Sleep:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """Call this; it may block."""
+
+    question: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """The status and the headers, lower-cased, of a response."""
 
@@ -80,8 +103,8 @@ class Failure:
     reason: str
 
 
-Step = Send | Sleep | Signal | list[ModelResponseStream]
-Told = Head | Failure | bytes | None
+Step = Send | Sleep | Ask | Signal | list[ModelResponseStream]
+Told = Head | Failure | bytes | str | APIError | None
 
 
 @dataclass(frozen=True)
@@ -131,7 +154,7 @@ class Exchange:
     def _attempt(self) -> Generator[Step, Told, tuple[APIError | None, bool]]:
         """One try: its error, if any, and whether that is one that may pass."""
         call = self.call
-        http = self._http_request()
+        http = yield from self._http_request()
         self._expect(call.timeouts.first)
         head = yield Send(http, call.timeouts.connect)
         if not isinstance(head, Head):
@@ -213,7 +236,7 @@ class Exchange:
             body += data
         return bytes(body)
 
-    def _http_request(self) -> HTTPRequest:
+    def _http_request(self) -> Generator[Step, Told, HTTPRequest]:
         """The HTTP request, with the key and the base URL as the environment has them now."""
         call, provider = self.call, self.call.provider
         variables = (os.environ.get(name) for name in provider.base_url_variables)
@@ -226,11 +249,16 @@ class Exchange:
                 model=call.request.model,
             )
         key = call.api_key.get_secret_value() if call.api_key else ""
-        if not key and provider.key_variable:
-            key = os.environ.get(provider.key_variable, "")
+        if not key:
+            key = next((value for name in provider.key_variables if (value := os.environ.get(name))), "")
+        if not key and provider.credentials is not None:
+            told = yield Ask(partial(provider.credentials, call.request))
+            if isinstance(told, APIError):
+                raise told
+            key = told if isinstance(told, str) else ""
         if not key and provider.key_required:
             raise AuthenticationError(
-                f"No key for {provider.name}: set {provider.key_variable} or pass api_key=.",
+                f"No key for {provider.name}: set {' or '.join(provider.key_variables)}, or pass api_key=.",
                 llm_provider=provider.name,
                 model=call.request.model,
             )

@@ -10,9 +10,10 @@ import httpcore
 import httpx
 
 from rxllm._clients import shared_async_transport, shared_transport
-from rxllm._exchange import BODY, CLOSE, READ, Call, Exchange, Failure, Head, Send, Sleep, Told
+from rxllm._exchange import BODY, CLOSE, READ, Ask, Call, Exchange, Failure, Head, Send, Sleep, Told
 from rxllm._interruptible import Interruptible
 from rxllm._network import Control
+from rxllm.exceptions import APIError
 from rxllm.types import ModelResponseStream
 
 __all__ = ["AsyncReader", "SyncReader"]
@@ -53,6 +54,13 @@ def _head(response: httpx.Response) -> Head:
 
 def _is_plain(response: httpx.Response) -> bool:
     return bool(response.headers.get("content-encoding", "identity") == "identity")
+
+
+def _answer(ask: Ask) -> Told:
+    try:
+        return ask.question()
+    except APIError as error:
+        return error
 
 
 class _Reader:
@@ -184,6 +192,8 @@ class SyncReader(_Reader):
                 told = self._send(step)
             elif isinstance(step, Sleep):
                 self._sleep(step.seconds)
+            elif isinstance(step, Ask):
+                told = _answer(step)
             elif step is CLOSE:
                 self._hang_up()
         return None
@@ -307,6 +317,8 @@ class AsyncReader(_Reader):
                 told = await self._interruptible.run(partial(self._send, step))
             elif isinstance(step, Sleep):
                 await self._interruptible.run(partial(asyncio.sleep, step.seconds))
+            elif isinstance(step, Ask):
+                told = await self._interruptible.run(partial(asyncio.to_thread, _answer, step))
             elif step is CLOSE:
                 await self._hang_up()
         return None

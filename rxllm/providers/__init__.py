@@ -15,9 +15,9 @@ PROVIDERS: Final[dict[str, Provider]] = {
     provider.name: provider
     for provider in (
         Provider(
-            "openai", _CHAT, "https://api.openai.com/v1", ("OPENAI_BASE_URL", "OPENAI_API_BASE"), "OPENAI_API_KEY"
+            "openai", _CHAT, "https://api.openai.com/v1", ("OPENAI_BASE_URL", "OPENAI_API_BASE"), ("OPENAI_API_KEY",)
         ),
-        Provider("hosted_vllm", _CHAT, None, ("HOSTED_VLLM_API_BASE",), "HOSTED_VLLM_API_KEY", key_required=False),
+        Provider("hosted_vllm", _CHAT, None, ("HOSTED_VLLM_API_BASE",), ("HOSTED_VLLM_API_KEY",), key_required=False),
         Provider("sim", _CHAT, "http://sim.invalid/v1", key_required=False),
     )
 }

@@ -1,6 +1,6 @@
 """What a dialect is: sans I/O, a Request becomes an HTTP request, and the bytes that come back become chunks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,15 +70,23 @@ class Provider:
         dialect: the wire dialect.
         base_url: where it is, without a slash at the end; ``None`` where the caller must say it.
         base_url_variables: environment variables that replace ``base_url``, first set wins.
-        key_variable: the environment variable that holds the key; ``None`` where there is no key.
+        key_variables: environment variables that hold the key, first set wins; none where there is no key.
         key_required: whether a request without a key is refused before it is sent.
+        key_header: the header that takes the key: as ``Bearer`` in ``authorization``, as it is in any other.
+        credentials: gives a key where neither the caller nor the environment has one, and may block for it. What it
+            raises should be an ``AuthenticationError``.
         stream_usage: whether usage can be asked for in a stream.
+        unsupported: parameters in the OpenAI shape that the provider has not: ``UnsupportedParamsError``, or left out
+            with ``drop_params=True``.
     """
 
     name: str
     dialect: Dialect
     base_url: str | None
     base_url_variables: tuple[str, ...] = ()
-    key_variable: str | None = None
+    key_variables: tuple[str, ...] = ()
     key_required: bool = True
+    key_header: str = "authorization"
+    credentials: Callable[[Request], str] | None = None
     stream_usage: bool = True
+    unsupported: frozenset[str] = frozenset()

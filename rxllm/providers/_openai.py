@@ -1,18 +1,17 @@
 """OpenAI's chat completions, as OpenAI and the many servers that speak like it send them."""
 
-import json
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 from pydantic import BaseModel, ValidationError
 
 from rxllm._decoders._sse import Event
-from rxllm.exceptions import APIError, BadRequestError
+from rxllm.exceptions import APIError
 from rxllm.providers._base import HTTPRequest, Provider
 from rxllm.providers._errors import response_error
 from rxllm.providers._normalize import BrokenAnswer
 from rxllm.providers._reading import StreamReading, objects
+from rxllm.providers._requests import endpoint, json_request, json_schema, parameters
 from rxllm.types import ModelResponseStream, Request
 
 __all__ = ["OpenAIChat"]
@@ -42,27 +41,10 @@ class OpenAIChat:
 
         Raises:
             BadRequestError: a parameter cannot be said in JSON.
+            UnsupportedParamsError: the provider has not a parameter.
         """
-        from rxllm import __version__
-
-        headers = {
-            "content-type": "application/json",
-            "accept": "text/event-stream",
-            # A compressed stream comes late: the compressor waits for more.
-            "accept-encoding": "identity",
-            "user-agent": f"rxllm/{__version__}",
-        }
-        if api_key:
-            headers["authorization"] = f"Bearer {api_key}"
-        try:
-            body = json.dumps(_body(request, provider), default=_plain, allow_nan=False).encode()
-        except (TypeError, ValueError, RecursionError) as error:
-            reason = str(error)
-        else:
-            return HTTPRequest("POST", _endpoint(base_url), headers, body)
-        raise BadRequestError(
-            f"The request cannot be said in JSON: {reason}", llm_provider=request.provider, model=request.model
-        )
+        url = endpoint(base_url, "/chat/completions")
+        return json_request(request, provider, url, _body(request, provider), api_key)
 
     def reading(self, request: Request, headers: Mapping[str, str]) -> "_Reading":
         """A fresh reading of one response; ``headers`` are the response's, lower-cased."""
@@ -143,71 +125,20 @@ def _as_delta(choice: dict[str, Any]) -> dict[str, Any]:
     return {**{key: value for key, value in choice.items() if key != "message"}, "delta": choice["message"]}
 
 
-def _endpoint(base_url: str) -> str:
-    """Where completions are asked for; a query stays behind the path."""
-    address, mark, query = base_url.partition("?")
-    address = address.rstrip("/")
-    if not address.endswith("/chat/completions"):
-        address += "/chat/completions"
-    return address + mark + query
-
-
 def _body(request: Request, provider: Provider) -> dict[str, Any]:
-    params = dict(request.params)
-    extra_body = params.pop("extra_body", None)
-    options: dict[str, Any] = dict(params.pop("stream_options", None) or {})
+    options: dict[str, Any] = dict(request.params.get("stream_options") or {})
     options.pop("include_usage", None)
     if provider.stream_usage:
         options["include_usage"] = True
     body: dict[str, Any] = {
         "model": request.wire_model or request.model,
         "messages": list(request.messages),
-        **params,
+        **parameters(request, provider),
         "stream": True,
     }
     if options:
         body["stream_options"] = options
     wanted = body.get("response_format")
     if isinstance(wanted, type) and issubclass(wanted, BaseModel):
-        body["response_format"] = _response_format(wanted)
-    return {**body, **(extra_body or {})}
-
-
-def _plain(value: object) -> Any:
-    """What json does not know: messages and tools may be models, mappings or other sequences."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json", exclude_none=True)
-    if isinstance(value, Mapping):
-        return dict(cast("Mapping[str, object]", value))
-    if isinstance(value, Iterable) and not isinstance(value, bytes | bytearray):
-        return list(cast("Iterable[object]", value))
-    raise TypeError(f"a {type(value).__name__} is among the arguments")
-
-
-def _response_format(cls: type[BaseModel]) -> dict[str, Any]:
-    schema = cls.model_json_schema()
-    _make_strict(schema, schema.get("$defs", {}))
-    name = re.sub(r"[^a-zA-Z0-9_-]", "_", cls.__name__)[:64]
-    return {"type": "json_schema", "json_schema": {"name": name, "schema": schema, "strict": True}}
-
-
-def _make_strict(schema: dict[str, Any], definitions: dict[str, dict[str, Any]]) -> None:
-    """What strict mode demands, in place: every property required, no others, and no keyword beside a ``$ref``."""
-    schema.pop("default", None)
-    if "$ref" in schema and len(schema) > 1:
-        definition = definitions.get(schema["$ref"].rpartition("/")[2], {})
-        beside = {key: value for key, value in schema.items() if key != "$ref"}
-        schema.clear()
-        schema.update(json.loads(json.dumps(definition)) | beside)
-    if schema.get("type") == "object" and "additionalProperties" not in schema:
-        schema["additionalProperties"] = False
-    properties: dict[str, Any] = schema.get("properties", {})
-    if properties:
-        schema["required"] = list(properties)
-        schema["additionalProperties"] = False
-    inner = [*properties.values(), *schema.get("$defs", {}).values(), schema.get("items")]
-    for name in ("anyOf", "allOf", "oneOf", "prefixItems"):
-        inner += schema.get(name, [])
-    for part in inner:
-        if isinstance(part, dict):
-            _make_strict(cast("dict[str, Any]", part), definitions)
+        body["response_format"] = json_schema(wanted)
+    return body

@@ -59,12 +59,12 @@ def test_what_is_not_known_is_refused_with_what_is_near(model: str, custom: str 
 def test_the_providers() -> None:
     """Where they are, and whose key they take."""
     openai, vllm, sim = (PROVIDERS[name] for name in ("openai", "hosted_vllm", "sim"))
-    assert (openai.base_url, openai.key_variable) == ("https://api.openai.com/v1", "OPENAI_API_KEY")
+    assert (openai.base_url, openai.key_variables) == ("https://api.openai.com/v1", ("OPENAI_API_KEY",))
     assert openai.base_url_variables == ("OPENAI_BASE_URL", "OPENAI_API_BASE")
     assert openai.key_required
     assert (vllm.base_url, vllm.base_url_variables) == (None, ("HOSTED_VLLM_API_BASE",))
-    assert (vllm.key_variable, vllm.key_required) == ("HOSTED_VLLM_API_KEY", False)
-    assert (sim.base_url, sim.key_variable, sim.key_required) == ("http://sim.invalid/v1", None, False)
+    assert (vllm.key_variables, vllm.key_required) == (("HOSTED_VLLM_API_KEY",), False)
+    assert (sim.base_url, sim.key_variables, sim.key_required) == ("http://sim.invalid/v1", (), False)
     assert all(name == provider.name for name, provider in PROVIDERS.items())
 
 
