@@ -63,6 +63,10 @@ def _answer(ask: Ask) -> Told:
         return error
 
 
+async def _answer_aside(ask: Ask) -> Told:
+    return await asyncio.to_thread(_answer, ask)
+
+
 class _Reader:
     """What both readers share: an exchange under way and the control of its call."""
 
@@ -318,7 +322,7 @@ class AsyncReader(_Reader):
             elif isinstance(step, Sleep):
                 await self._interruptible.run(partial(asyncio.sleep, step.seconds))
             elif isinstance(step, Ask):
-                told = await self._interruptible.run(partial(asyncio.to_thread, _answer, step))
+                told = await self._interruptible.run(partial(_answer_aside, step))
             elif step is CLOSE:
                 await self._hang_up()
         return None

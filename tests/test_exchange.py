@@ -2,13 +2,15 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from rxllm._exchange import BODY, CLOSE, READ, Call, Exchange, Failure, Head, Send, Sleep
+from rxllm._exchange import BODY, CLOSE, READ, Ask, Call, Exchange, Failure, Head, Send, Sleep
 from rxllm._timeouts import Timeouts
+from rxllm._transport import _answer  # pyright: ignore[reportPrivateUsage]
 from rxllm.exceptions import (
     APIConnectionError,
     APIError,
@@ -69,6 +71,8 @@ def play(exchange: Exchange, answers: Iterable[Any]) -> tuple[list[Any], list[Mo
                     if exchange.over:
                         told = None
                         break
+            elif isinstance(step, Ask):
+                told = _answer(step)
             elif step is READ or isinstance(step, Send):
                 told = _next(script)
     except StopIteration:
@@ -213,3 +217,19 @@ def test_timeouts_say_which_bound() -> None:
         str(play(Exchange(call()), [Failure("timeout", "")])[2])
         == "No first event within 2 seconds; 0 chunks had come."
     )
+
+
+def test_credentials_are_asked_for_where_there_is_no_key() -> None:
+    """A provider may know where a key is to be had; what it raises is the request's error."""
+
+    def refuse(_: Request) -> str:
+        raise AuthenticationError("no credentials here")
+
+    plain = call(api_key=None)
+    known = replace(plain, provider=replace(plain.provider, credentials=lambda _: "token"))
+    steps, _, _ = play(Exchange(known), [Failure("connect", "refused")])
+    assert steps[-1].http.headers["authorization"] == "Bearer token"
+    unknown = replace(plain, provider=replace(plain.provider, credentials=refuse))
+    steps, _, error = play(Exchange(unknown), [])
+    assert str(error) == "no credentials here"
+    assert not any(isinstance(step, Send) for step in steps)
