@@ -31,7 +31,7 @@ _BARE: Final[dict[str, tuple[str, ...]]] = {
 
 
 def resolve(model: str, custom_llm_provider: str | None = None) -> tuple[Provider, str]:
-    """The provider of a model, and the model as that provider knows it.
+    """The provider of a model, with the dialect for that model, and the model as that provider knows it.
 
     Args:
         model: such as ``"openai/gpt-4o"``, or a bare name that is known, such as ``"gpt-4"``.
@@ -63,9 +63,10 @@ def resolve(model: str, custom_llm_provider: str | None = None) -> tuple[Provide
             raise _refusal(model, f"{model!r} does not say whose model it is", model)
         if name not in PROVIDERS:
             raise _refusal(model, f"{model!r} is a model of {name}, which is not known", name)
+    provider, wire_model = PROVIDERS[name].variant(wire_model)
     if not wire_model.strip():
         raise BadRequestError(f"{model!r} names a provider and no model.", llm_provider=name, model=model)
-    return PROVIDERS[name], wire_model
+    return provider, wire_model
 
 
 def _refusal(model: str, reason: str, given: str) -> BadRequestError:

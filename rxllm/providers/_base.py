@@ -1,7 +1,7 @@
 """What a dialect is: sans I/O, a Request becomes an HTTP request, and the bytes that come back become chunks."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from rxllm.exceptions import APIError
@@ -78,6 +78,8 @@ class Provider:
         stream_usage: whether usage can be asked for in a stream.
         unsupported: parameters in the OpenAI shape that the provider has not: ``UnsupportedParamsError``, or left out
             with ``drop_params=True``.
+        variants: prefixes of the model, and the dialect that models of such names are spoken to in; the first that fits
+            wins. A prefix that ends in ``/`` is no part of the model's name and is taken off.
     """
 
     name: str
@@ -90,3 +92,11 @@ class Provider:
     credentials: Callable[[Request], str] | None = None
     stream_usage: bool = True
     unsupported: frozenset[str] = frozenset()
+    variants: tuple[tuple[str, Dialect], ...] = ()
+
+    def variant(self, model: str) -> tuple["Provider", str]:
+        """The provider as it serves ``model``, with the dialect of the variant that fits, and the model's own name."""
+        for prefix, dialect in self.variants:
+            if model.startswith(prefix):
+                return replace(self, dialect=dialect), model.removeprefix(prefix) if prefix.endswith("/") else model
+        return self, model
