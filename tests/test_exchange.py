@@ -219,6 +219,10 @@ def test_timeouts_say_which_bound() -> None:
     )
 
 
+def _token(_: Request) -> str:
+    return "token"
+
+
 def test_credentials_are_asked_for_where_there_is_no_key() -> None:
     """A provider may know where a key is to be had; what it raises is the request's error."""
 
@@ -226,7 +230,7 @@ def test_credentials_are_asked_for_where_there_is_no_key() -> None:
         raise AuthenticationError("no credentials here")
 
     plain = call(api_key=None)
-    known = replace(plain, provider=replace(plain.provider, credentials=lambda _: "token"))
+    known = replace(plain, provider=replace(plain.provider, credentials=_token))
     steps, _, _ = play(Exchange(known), [Failure("connect", "refused")])
     assert steps[-1].http.headers["authorization"] == "Bearer token"
     unknown = replace(plain, provider=replace(plain.provider, credentials=refuse))
