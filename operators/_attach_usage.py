@@ -1,11 +1,15 @@
+import threading
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from typing import Any
 
 from pydantic import BaseModel
 from reactivex import Observable, abc
+from reactivex.disposable import Disposable
 
 from rxllm._assembly import ResponseBuilder
 from rxllm._tokens import estimate_usage
+from rxllm.exceptions import APIError
 from rxllm.operators._shared import request_of
 from rxllm.types import BlankChoices, ModelResponse, ModelResponseStream, Usage
 
@@ -13,7 +17,10 @@ __all__ = ["attach_usage"]
 
 
 def attach_usage(
-    model: str | None = None, messages: Iterable[Mapping[str, Any] | BaseModel] | None = None
+    model: str | None = None,
+    messages: Iterable[Mapping[str, Any] | BaseModel] | None = None,
+    *,
+    own_chunk: bool = False,
 ) -> Callable[[Observable[ModelResponseStream]], Observable[ModelResponseStream]]:
     """Passes every chunk on, and the last one carries ``usage``: as reported, else counted and marked as ``estimated``.
 
@@ -25,14 +32,21 @@ def attach_usage(
 
     From the chunk on with which the last choice finishes, chunks are held back by one, so that nothing is delayed while
     text streams. Where no held chunk is there to carry it, as without a finish reason, one more chunk comes, with no
-    choices. An empty stream completes empty. An error passes, after the chunk that was held. Chunks are copied, not
-    changed. What the provider reported, on whichever chunk, is taken as it is; else all choices are counted, and the
-    prompt where the messages are known, else as 0: with the model's encoding where that is packed, else with
-    o200k_base. Held is the text so far.
+    choices. An empty stream completes empty. Chunks are copied, not changed. What the provider reported, on whichever
+    chunk, is taken as it is; else all choices are counted with their reasoning and tool calls, and the prompt where the
+    messages are known, else as 0: with the model's encoding where that is packed, else with o200k_base. Held is the
+    text so far.
+
+    A stream that is cut short has usage too, of what came until then. Below ``take_chunks()`` one more chunk comes, as
+    without any finish reason; above it, the chunk that it cuts at carries the usage. An error passes, after the chunk
+    that was held, which carries the usage; an ``APIError`` has it as its ``usage`` as well, unless nothing had come at
+    all. After a plain ``break`` nothing more is delivered, so there is nothing that could carry it.
 
     Args:
         model: the model to count with; by default the one of the request that the stream sends.
-        messages: the prompt, dictionaries or messages; by default those of the request.
+        messages: the prompt, dictionaries or messages; by default those of the request, with its tools.
+        own_chunk: whether usage is to come on a chunk of its own, after all others and without choices, as documented
+            for ``include_usage``. Nothing is held back then, and where such a chunk comes anyway, none is added.
 
     Raises:
         TypeError: an argument is of the wrong kind; raised when the operator is made.
@@ -51,6 +65,9 @@ def attach_usage(
     checked = messages
     if isinstance(checked, (str, Mapping, BaseModel)) or not isinstance(checked, Iterable | None):
         raise TypeError(f"messages is a list of messages, not {checked!r}")
+    checked = own_chunk
+    if not isinstance(checked, bool):
+        raise TypeError(f"own_chunk is True or False, not {checked!r}")
     # Two subscriptions count the same prompt.
     prompt = None if messages is None else list(messages)
 
@@ -58,6 +75,7 @@ def attach_usage(
         request = request_of(source)
         asked_model = model if model is not None or request is None else request.model
         asked_messages = prompt if prompt is not None or request is None else request.messages
+        asked_tools = request.params.get("tools") if request is not None else None
 
         def subscribe(
             observer: abc.ObserverBase[ModelResponseStream], scheduler: abc.SchedulerBase | None = None
@@ -68,7 +86,13 @@ def attach_usage(
             unfinished: set[int] = set()
             finished: set[int] = set()
             held: ModelResponseStream | None = None
-            any_came = False
+            any_came = public = False
+            # The chunk that is being delivered, and by which thread.
+            in_flight: ModelResponseStream | None = None
+            thread = 0
+
+            def usage_of(response: ModelResponse) -> Usage:
+                return response.usage or estimate_usage(asked_model, asked_messages, response, asked_tools)
 
             def on_next(chunk: ModelResponseStream) -> None:
                 nonlocal held, any_came
@@ -82,38 +106,70 @@ def attach_usage(
                         unfinished.add(choice.index)
                 before, held = held, chunk if finished and not unfinished else None
                 if before is not None:
-                    deliver(before)
+                    pass_on(before)
                 if held is None:
-                    deliver(chunk)
+                    pass_on(chunk)
+
+            def pass_on(chunk: ModelResponseStream) -> None:
+                nonlocal in_flight, thread
+                outer = in_flight
+                # Others may have the same chunk: only a copy can be given the usage while it is on its way.
+                in_flight, thread = copy(chunk), threading.get_ident()
+                try:
+                    deliver(in_flight)
+                finally:
+                    in_flight = outer
 
             def on_error(error: Exception) -> None:
-                if held is not None:
-                    deliver(held)
+                nonlocal in_flight
+                in_flight = None
+                if any_came and (held is not None or isinstance(error, APIError)):
+                    usage = usage_of(builder.response())
+                    if held is not None:
+                        deliver(_carrying(held, usage))
+                    if isinstance(error, APIError) and (error.usage is None or error.usage.estimated):
+                        error.usage = usage
                 observer.on_error(error)
 
             def on_completed() -> None:
-                if any_came:
-                    deliver(_last(held, builder.response(), asked_model, asked_messages))
+                nonlocal in_flight
+                in_flight = None
+                if any_came and not public:
+                    response = builder.response()
+                    usage = usage_of(response)
+                    deliver(_carrying(held, usage) if held is not None else _usage_chunk(response, usage))
                 observer.on_completed()
 
-            return source.subscribe(on_next, on_error, on_completed, scheduler=scheduler)
+            def watch(chunk: ModelResponseStream) -> None:
+                nonlocal any_came, public
+                any_came = True
+                public = public or chunk.usage is not None
+                builder.add(chunk)
+                deliver(chunk)
+
+            def leave() -> None:
+                # First of all the request is cancelled.
+                upstream.dispose()
+                if in_flight is not None and thread == threading.get_ident():
+                    # Cut off in the middle of this chunk, which is the last one then.
+                    in_flight.usage = usage_of(builder.response())
+
+            upstream = source.subscribe(watch if own_chunk else on_next, on_error, on_completed, scheduler=scheduler)
+            return Disposable(leave)
 
         return Observable(subscribe)
 
     return with_usage
 
 
-def _last(
-    held: ModelResponseStream | None,
-    response: ModelResponse,
-    model: str | None,
-    messages: Iterable[Mapping[str, Any] | BaseModel] | None,
-) -> ModelResponseStream:
-    """The last chunk with its usage: the one that was held, or one more."""
-    usage: Usage = response.usage or estimate_usage(model, messages, response)
-    if held is not None:
-        # The documented loop reads choices[0] of the chunk with the usage too.
-        return held.model_copy(update={"usage": usage, "choices": held.choices or BlankChoices()})
+def _carrying(chunk: ModelResponseStream, usage: Usage) -> ModelResponseStream:
+    """A copy of the chunk that carries the usage."""
+    # The documented loop reads choices[0] of the chunk with the usage too.
+    return chunk.model_copy(update={"usage": usage, "choices": chunk.choices or BlankChoices()})
+
+
+def _usage_chunk(response: ModelResponse, usage: Usage) -> ModelResponseStream:
+    """One more chunk, for the usage alone."""
     return ModelResponseStream(
         id=response.id,
         created=response.created,

@@ -24,8 +24,8 @@ def build_response() -> Callable[[Observable[ModelResponseStream]], Observable[M
 
     The response has every choice, ``n > 1`` or not, by index; text, reasoning, refusal, tool calls, audio and log
     probabilities as one; and always a usage: what the provider reported, else what is counted here, marked as
-    ``estimated``. The prompt is counted where the source is a Stream that knows its request, else as 0. A stream
-    without chunks gives a response without choices. An error passes, and nothing is given before it. Where the
+    ``estimated``. The prompt is counted, its tools too, where the source is a Stream that knows its request, else as 0.
+    A stream without chunks gives a response without choices. An error passes, and nothing is given before it. Where the
     request's ``response_format`` is a pydantic class, ``message.parsed`` of each choice that finished with ``stop`` is
     an object of it; a text that does not fit is an ``APIResponseValidationError`` with the text as its ``body``. Held
     are the text and the calls, not the chunks.
@@ -50,8 +50,10 @@ def build_response() -> Callable[[Observable[ModelResponseStream]], Observable[M
             def on_completed() -> None:
                 response = builder.response()
                 if response.usage is None:
-                    response.usage = estimate_usage(
-                        request.model if request else None, request.messages if request else None, response
+                    response.usage = (
+                        estimate_usage(request.model, request.messages, response, request.params.get("tools"))
+                        if request
+                        else estimate_usage(None, None, response)
                     )
                 if shape is not None:
                     try:

@@ -5,7 +5,6 @@ a run without any such boundary gets long, its tokens are counted byte by byte a
 """
 
 import re
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -45,30 +44,36 @@ _O200K_BOUNDARY = _CL100K_BOUNDARY + "|(?<=[a-z])(?=[A-Z])"
 # Numbers are split into groups of three, from their first digit on.
 _DIGIT_GROUPS = re.compile(r"[ \t\r\n]*(?:[0-9]{3})+")
 
-# White space that the pattern of any version takes as such.
+# What Unicode has always called white space.
 _SPACE = "\t-\r \u00a0\u3000"
-# What follows white space in a long tail settles it: a piece of white space reaches up to its last newline, and
-# without a newline after it up to the character before the last.
-_SPACE_PIECES = re.compile(rf"([{_SPACE}]*[\r\n])?(?:([{_SPACE}]*)[{_SPACE}])?(?=[{_LETTER}0-9'{_PUNCTUATION}])")
-# The newlines after punctuation belong to it; white space that then goes on otherwise is a piece of its own.
-_PUNCTUATED = re.compile(rf"[{_SPACE}]*[{_PUNCTUATION}]+[\r\n]+(?=[\t \u00a0\u3000])")
+# White space in front of something visible: one piece up to its last newline, one more up to its last character.
+_SPACE_PIECES = re.compile(rf"((?>[{_SPACE}]*[\r\n]))?+(?:([{_SPACE}]*)[{_SPACE}])?(?=[{_LETTER}0-9'{_PUNCTUATION}])")
+# The newlines after punctuation are in one piece with it (and, in o200k_base, with a slash after them).
+_PUNCTUATED_LINES = re.compile(
+    rf"[{_SPACE}]?(?:[{_PUNCTUATION}]+[\r\n]+)+(?=(?!/)[\t\v\f \u00a0\u3000{_LETTER}0-9'{_PUNCTUATION}])"
+)
 
 # Runs: what may stand before, and what repeats. Each is one piece for the encoding however long it gets.
 _RULE = "[-=_*#~.]"
 _SHARED_RUNS = ((f"[ ]?{_RULE}+", r"[\r\n]"), ("[ ]?", _RULE))
-_LOWER = "a-z\u00df-\u00f6\u00f8-\u00ff\u03b1-\u03c1\u03c3-\u03c9\u0430-\u045f"
+_LOWER = "a-z\u00df-\u00f6\u00f8-\u00ff\u03b1-\u03c9\u0430-\u045f"
 _CL100K_RUNS = (("[ ]?", f"[{_LETTER}]"), *_SHARED_RUNS)
 _O200K_RUNS = (("[ ]?[A-Z]*", f"[{_LOWER}{_CASELESS}]"), ("[ ]?", "[A-Z]"), *_SHARED_RUNS)
 _WHITE_SPACE = re.compile(f"[{_SPACE}]+")
+# White space at the end of the text is one piece here; in the others it is parted after its last newline.
+_OPEN_END = frozenset({"cl100k_base"})
 
 _BOUNDARIES = {"cl100k_base": _CL100K_BOUNDARY, "o200k_base": _O200K_BOUNDARY, "o200k_harmony": _O200K_BOUNDARY}
 _RUNS = {"cl100k_base": _CL100K_RUNS, "o200k_base": _O200K_RUNS, "o200k_harmony": _O200K_RUNS}
 # The older encodings share the rule about spaces.
 _OLDER = frozenset({"gpt2", "r50k_base", "p50k_base", "p50k_edit"})
 
-_PAIRS_KEPT = 10_000
-_LONG = 1_000
+_LONG = 200
 """Characters of a tail from which on counting byte by byte is cheaper than encoding it again."""
+_MANY = 20
+"""Lengths of tokens to be tried for a byte, from which on the outcome is worth remembering."""
+_PAIRS_KEPT = 10_000
+_STATES_KEPT = 4_000
 
 
 @cache
@@ -89,8 +94,10 @@ class TokenCounter:
     """Counts the tokens of a text that grows.
 
     Exact after every piece, wherever the text is cut; halves of a surrogate pair may come in two pieces. A piece costs
-    what it is itself, also in a long run without spaces. Held is the tail only: usually a word. For an encoding of
-    one's own, whose splitting is not known, all of the text is encoded each time.
+    what it is itself, also in a long run of letters, of rules or of white space. Held is the tail since the last
+    boundary: usually a word. What has neither boundary nor run is encoded again with each piece, at 0.1 microseconds a
+    character: emoji on end, letters with nothing but apostrophes between them (``a'a'a``), uncommon scripts without
+    spaces; and all of the text for an encoding of one's own, whose splitting is not known.
 
     >>> from rxllm._tokens import get_encoding
     >>> counter = TokenCounter(get_encoding("cl100k_base"))
@@ -98,15 +105,27 @@ class TokenCounter:
     (1, 3, 2)
     """
 
-    __slots__ = ("_boundary", "_encoding", "_grow", "_pieces", "_run", "_settled", "_tail", "_tail_count", "total")
+    __slots__ = (
+        "_boundary",
+        "_encoding",
+        "_grow",
+        "_known",
+        "_pieces",
+        "_run",
+        "_settled",
+        "_tail",
+        "_tail_count",
+        "total",
+    )
 
     def __init__(self, encoding: "Encoding") -> None:
         self._encoding = encoding
         self._boundary = _last_boundary(encoding.name)
+        self._known = encoding.name in _BOUNDARIES
         self._settled = 0
         self._tail = ""
         self._tail_count = 0
-        self._run: _Run | None = None
+        self._run: _Run | _PartedRun | None = None
         self._grow: re.Pattern[str] | None = None
         self._pieces: list[str] = []
         self.total = 0
@@ -119,7 +138,9 @@ class TokenCounter:
             RuntimeError: tiktoken gives up.
         """
         if text:
-            if self._run is None or not self._goes_on(self._run, text):
+            if self._run is not None:
+                text = self._continue_run(self._run, text)
+            if text:
                 self._encode_tail(text)
             self.total = self._settled + self._tail_count
         return self.total
@@ -127,6 +148,10 @@ class TokenCounter:
     def _encode_tail(self, text: str) -> None:
         old, count = self._tail, self._tail_count
         tail = old + text
+        if self._known and len(tail) > _LONG:
+            cut = self._settle_pieces(tail)
+            if cut:
+                old, count, tail = "", 0, tail[cut:]
         if self._boundary is not None:
             match = self._boundary.match(tail, len(old))
             if match is not None:
@@ -134,44 +159,74 @@ class TokenCounter:
                 self._settled += count if cut == len(old) else count_text(self._encoding, tail[:cut])
                 tail = tail[cut:]
             # From here on the tail is what a digit group may follow: it starts at a boundary.
-            if "0" <= tail[-1] <= "9" and self._encoding.name in _BOUNDARIES:
+            if self._known and "0" <= tail[-1] <= "9":
                 match = _DIGIT_GROUPS.match(tail)
                 if match is not None:
                     self._settled += count_text(self._encoding, match[0])
                     tail = tail[match.end() :]
         self._tail = tail
-        self._tail_count = count_text(self._encoding, tail) if tail else 0
-        if len(tail) > _LONG:
-            self._begin_run()
+        if not self._known or len(tail) <= _LONG or not self._begin_run(tail):
+            self._tail_count = count_text(self._encoding, tail) if tail else 0
 
-    def _begin_run(self) -> None:
-        for run, grow in _run_patterns(self._encoding.name):
-            if run.fullmatch(self._tail):
-                self._run = _Run(self._encoding)
-                self._run.feed(self._tail.encode())
-                self._grow = grow
-                return
+    def _settle_pieces(self, tail: str) -> int:
+        """Settles what a long tail begins with and nothing can change any more; gives how many characters that is."""
+        settled = 0
+        match = _SPACE_PIECES.match(tail)
+        if match is not None:
+            for piece in match.groups(""):
+                if piece:
+                    settled += len(piece)
+                    self._settled += _piece_count(self._encoding, piece)
+        match = _PUNCTUATED_LINES.match(tail, settled)
+        if match is not None:
+            self._settled += count_text(self._encoding, match[0])
+            settled = match.end()
+        return settled
 
-    def _goes_on(self, run: "_Run", text: str) -> bool:
-        """Takes ``text`` into the run if it is of its kind; else the run is over, and its text is the tail again."""
-        if self._grow is not None and self._grow.fullmatch(text):
-            self._pieces.append(text)
-            run.feed(text.encode())
+    def _begin_run(self, tail: str) -> bool:
+        """Counts the tail byte by byte from here on, if it is a run."""
+        if _WHITE_SPACE.fullmatch(tail):
+            parted = self._encoding.name not in _OPEN_END
+            self._run, self._grow = (_PartedRun if parted else _Run)(self._encoding), _WHITE_SPACE
+        else:
+            for run, grow in _run_patterns(self._encoding.name):
+                if run.fullmatch(tail):
+                    self._run, self._grow = _Run(self._encoding), grow
+                    break
+            else:
+                return False
+        self._run.feed(tail.encode())
+        self._tail_count = self._run.count
+        return True
+
+    def _continue_run(self, run: "_Run | _PartedRun", text: str) -> str:
+        """Takes in what of ``text`` is of the run's kind; gives the rest, with which the run is over."""
+        match = self._grow.match(text) if self._grow is not None else None
+        if match is not None:
+            self._pieces.append(match[0])
+            run.feed(match[0].encode())
             self._tail_count = run.count
-            return True
-        self._tail += "".join(self._pieces)
-        self._pieces.clear()
-        self._run = self._grow = None
-        return False
+            text = text[match.end() :]
+        if text:
+            self._tail += "".join(self._pieces)
+            self._pieces.clear()
+            self._run = self._grow = None
+        return text
 
 
-@dataclass(frozen=True)
 class _Vocabulary:
-    """The tokens of an encoding, and by their last two bytes how long they are, the longest first."""
+    """What the runs of an encoding share: its tokens, and what has been found out about them."""
 
-    tokens: frozenset[bytes]
-    lengths: dict[bytes, tuple[int, ...]]
-    longest: int
+    def __init__(self, encoding: "Encoding") -> None:
+        self.tokens = frozenset(encoding.token_byte_values())
+        self.longest = max(map(len, self.tokens))
+        lengths: dict[bytes, set[int]] = {}
+        for token in self.tokens:
+            lengths.setdefault(token[-2:], {1}).add(len(token))
+        # By the last two bytes: how long the tokens are that end so, the longest first.
+        self.lengths = {ending: tuple(sorted(sizes, reverse=True)) for ending, sizes in lengths.items()}
+        self.pairs: dict[tuple[bytes, bytes], bool] = {}
+        self.states: dict[tuple[bytes, bytes], int] = {}
 
 
 _vocabularies: dict[str, _Vocabulary] = {}
@@ -179,13 +234,15 @@ _vocabularies: dict[str, _Vocabulary] = {}
 
 def _vocabulary(encoding: "Encoding") -> _Vocabulary:
     if encoding.name not in _vocabularies:
-        tokens = frozenset(encoding.token_byte_values())
-        lengths: dict[bytes, set[int]] = {}
-        for token in tokens:
-            lengths.setdefault(token[-2:], {1}).add(len(token))
-        longest_first = {ending: tuple(sorted(sizes, reverse=True)) for ending, sizes in lengths.items()}
-        _vocabularies[encoding.name] = _Vocabulary(tokens, longest_first, max(map(len, tokens)))
+        _vocabularies[encoding.name] = _Vocabulary(encoding)
     return _vocabularies[encoding.name]
+
+
+def _piece_count(encoding: "Encoding", piece: str) -> int:
+    """How many tokens a piece is that no pattern splits; however long, unlike with tiktoken."""
+    run = _Run(encoding)
+    run.feed(piece.encode())
+    return run.count
 
 
 class _Run:
@@ -195,17 +252,15 @@ class _Run:
     the two of them, encoded together, give just the two. The count there is that up to t's start, and one.
     """
 
-    __slots__ = ("_bytes", "_counts", "_encoding", "_kept", "_last", "_pairs", "_vocabulary")
+    __slots__ = ("_counts", "_encoding", "_sizes", "_text", "_vocabulary")
 
     def __init__(self, encoding: "Encoding") -> None:
         self._encoding = encoding
         self._vocabulary = _vocabulary(encoding)
-        self._kept = self._vocabulary.longest
-        self._bytes = bytearray()
-        # By position: how many tokens the text up to there is, and the last of them.
+        self._text = bytearray()
+        # For the text up to each byte: how long its last token is, and how many tokens it is. The latter begins with 0.
+        self._sizes = bytearray()
         self._counts = [0]
-        self._last = [b""]
-        self._pairs: dict[tuple[bytes, bytes], bool] = {}
 
     @property
     def count(self) -> int:
@@ -214,38 +269,83 @@ class _Run:
 
     def feed(self, data: bytes) -> None:
         """More of the run."""
+        text, sizes, counts = self._text, self._sizes, self._counts
+        longest, lengths, states = self._vocabulary.longest, self._vocabulary.lengths, self._vocabulary.states
         for byte in data:
-            self._bytes.append(byte)
-            self._step()
-        # No token reaches further back than the longest.
-        surplus = len(self._counts) - 1 - 2 * self._kept
-        if surplus > self._kept:
-            del self._bytes[:surplus], self._counts[:surplus], self._last[:surplus]
+            text.append(byte)
+            candidates = lengths.get(bytes(text[-2:]), (1,))
+            if len(candidates) < _MANY:
+                size = self._last_token(candidates)
+            else:
+                # Of nothing else does the last token depend. In a run of spaces the same comes again and again.
+                state = bytes(text[-2 * longest :]), bytes(sizes[-longest:])
+                size = states.get(state, 0)
+                if not size:
+                    size = self._last_token(candidates)
+                    if len(states) > _STATES_KEPT:
+                        states.clear()
+                    states[state] = size
+            sizes.append(size)
+            counts.append(counts[-size] + 1)
+            if len(text) > 8 * longest:
+                # No token reaches further back than the longest, and the one before it no further than twice that.
+                surplus = len(text) - 2 * longest
+                del text[:surplus], sizes[:surplus], counts[:surplus]
 
-    def _step(self) -> None:
-        end = len(self._bytes)
-        tokens = self._vocabulary.tokens
-        for length in self._vocabulary.lengths.get(bytes(self._bytes[-2:]), (1,)):
-            start = end - length
+    def _last_token(self, candidates: tuple[int, ...]) -> int:
+        """How long the last token of the text is."""
+        text, tokens = self._text, self._vocabulary.tokens
+        end = len(text)
+        for size in candidates:
+            start = end - size
             if start < 0:
                 continue
-            token = bytes(self._bytes[start:])
-            if token in tokens and self._stands_after(self._last[start], token):
-                self._counts.append(self._counts[start] + 1)
-                self._last.append(token)
-                return
-        raise RuntimeError(f"{self._encoding.name} has no token for the byte {self._bytes[-1]}")
+            token = bytes(text[start:])
+            if token in tokens and (
+                not start or self._stands(bytes(text[start - self._sizes[start - 1] : start]), token)
+            ):
+                return size
+        raise RuntimeError(f"{self._encoding.name} has no token for the byte {text[-1]}")
 
-    def _stands_after(self, before: bytes, token: bytes) -> bool:
-        if not before:
-            return True
-        pair = (before, token)
-        stands = self._pairs.get(pair)
+    def _stands(self, before: bytes, token: bytes) -> bool:
+        """Whether the two, encoded together, give just the two."""
+        pairs = self._vocabulary.pairs
+        stands = pairs.get((before, token))
         if stands is None:
-            if len(self._pairs) > _PAIRS_KEPT:
-                self._pairs.clear()
+            if len(pairs) > _PAIRS_KEPT:
+                pairs.clear()
             # No pattern may split it, which every public way of encoding has.
             ids = self._encoding._encode_single_piece(before + token)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             single = self._encoding.encode_single_token
-            stands = self._pairs[pair] = ids == [single(before), single(token)]
+            stands = pairs[before, token] = ids == [single(before), single(token)]
         return stands
+
+
+class _PartedRun:
+    """White space that grows: a piece up to its last newline, and a piece after it."""
+
+    __slots__ = ("_after", "_encoding", "_up_to_newline", "_waiting", "_whole")
+
+    def __init__(self, encoding: "Encoding") -> None:
+        self._encoding = encoding
+        self._whole = _Run(encoding)
+        self._after = _Run(encoding)
+        # What came since the last newline, which belongs to the whole once there is another.
+        self._waiting = bytearray()
+        self._up_to_newline = 0
+
+    @property
+    def count(self) -> int:
+        """How many tokens the white space is so far."""
+        return self._up_to_newline + self._after.count
+
+    def feed(self, data: bytes) -> None:
+        """More white space."""
+        cut = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+        if cut:
+            self._whole.feed(bytes(self._waiting) + data[:cut])
+            self._up_to_newline = self._whole.count
+            self._waiting.clear()
+            self._after = _Run(self._encoding)
+        self._waiting += data[cut:]
+        self._after.feed(data[cut:])

@@ -6,9 +6,9 @@ use. Any other encoding is left to tiktoken, which fetches it.
 
 import lzma
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, TypeGuard, cast
 
 from pydantic import BaseModel
 
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from tiktoken import Encoding
 
 __all__ = [
+    "TokenCount",
     "count_completion",
     "count_prompt",
     "count_text",
+    "count_tools",
     "encoding_for",
     "estimate_usage",
     "get_encoding",
+    "token_counter",
 ]
 
 FALLBACK = "o200k_base"
@@ -217,13 +220,141 @@ def _texts(value: Any) -> Iterable[str]:
     """The strings of a field that the model reads: the text of content parts, the names and arguments of calls."""
     if isinstance(value, str):
         yield value
+    elif isinstance(value, BaseModel):
+        yield from _texts(value.model_dump(exclude_none=True))
     elif isinstance(value, Mapping):
         fields = cast("Mapping[str, Any]", value)
         for key in _TEXT_FIELDS:
             yield from _texts(fields.get(key))
-    elif isinstance(value, (list, tuple)):
-        for part in cast("Iterable[Any]", value):
+    elif _is_list(value):
+        for part in value:
             yield from _texts(part)
+
+
+def count_tools(tools: Iterable[Any], encoding: "Encoding") -> int:
+    """How many tokens the definitions of tools add to a prompt, as OpenAI's cookbook counts.
+
+    Counted are names, descriptions, and the parameters of the first level with their types and their ``enum``; what has
+    not the documented shape counts nothing.
+    """
+    start_of_function = 10 if encoding.name == "cl100k_base" else 7
+    tokens = 0
+    for tool in tools:
+        function = _fields(_fields(tool).get("function")) or _fields(tool)
+        tokens += start_of_function + _about(encoding, f"{function.get('name', '')}:{_description(function)}")
+        properties = _fields(_fields(function.get("parameters")).get("properties"))
+        tokens += 3 * bool(properties)
+        for name, schema in properties.items():
+            fields = _fields(schema)
+            tokens += 3 + _about(encoding, f"{name}:{fields.get('type', '')}:{_description(fields)}")
+            choices = fields.get("enum")
+            if _is_list(choices) and choices:
+                tokens += sum(3 + _about(encoding, str(choice)) for choice in choices) - 3
+    return tokens + 12 * bool(tokens)
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def _fields(value: Any) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def _description(fields: Mapping[str, Any]) -> str:
+    return str(fields.get("description") or "").removesuffix(".")
+
+
+class TokenCount(int):
+    """A number of tokens. ``estimated`` is true where the model may well count otherwise.
+
+    >>> TokenCount(3, estimated=True) + 4, TokenCount(3, estimated=True).estimated
+    (7, True)
+    """
+
+    estimated: bool
+
+    def __new__(cls, value: int, *, estimated: bool = False) -> Self:
+        """The number ``value``, marked."""
+        count = super().__new__(cls, value)
+        count.estimated = estimated
+        return count
+
+    def __getnewargs_ex__(self) -> tuple[tuple[int], dict[str, bool]]:
+        return (int(self),), {"estimated": self.estimated}
+
+
+def token_counter(
+    model: str,
+    text: str | None = None,
+    messages: Sequence[Mapping[str, Any] | BaseModel] | None = None,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+) -> TokenCount:
+    """How many tokens a text, or a prompt that is to be sent, is for a model. No network is needed.
+
+    Messages and tools are counted as OpenAI documents in its cookbook: three tokens a message, one a name and three at
+    the end, beside the text itself. It is an estimate, and marked so, for models of other makers, which are counted
+    with o200k_base, and for messages that hold what the cookbook does not count: tool calls, which are counted by their
+    names and arguments, and pictures, sounds and files, which count nothing.
+
+    Args:
+        model: the model, with or without a provider's prefix.
+        text: a text to count by itself.
+        messages: a prompt to count, dictionaries or messages of an earlier response.
+        tools: the definitions of tools that are sent with ``messages``.
+
+    Returns:
+        The number, an ``int`` with an attribute ``estimated``.
+
+    Raises:
+        TypeError: an argument is of the wrong kind.
+        ValueError: not exactly one of ``text`` and ``messages`` is given, tools are given with a text, or the model's
+            encoding is none of the packed ones and cannot be had.
+        RuntimeError: tiktoken gives up on the text, as on a million spaces in a row.
+
+    >>> token_counter("gpt-4", text="Hello world")
+    2
+    >>> token_counter("gpt-4", messages=[{"role": "user", "content": "Hello world"}])
+    9
+    >>> token_counter("anthropic/claude-sonnet-4", text="Hello world").estimated
+    True
+    """
+    _check(model, text, messages, tools)
+    name = _encoding_name_for(model)
+    encoding = get_encoding(name or FALLBACK)
+    if text is not None:
+        return TokenCount(count_text(encoding, text), estimated=name is None)
+    prompt = messages or ()
+    plain = all(_is_plain(message) for message in prompt)
+    tokens = count_prompt(prompt, encoding) + count_tools(tools or (), encoding)
+    return TokenCount(tokens, estimated=name is None or not plain)
+
+
+def _check(model: Any, text: Any, messages: Any, tools: Any) -> None:
+    """Raises unless the arguments are those of ``token_counter``."""
+    if not isinstance(model, str):
+        raise TypeError(f"model is a model's name, not {model!r}")
+    if (text is None) == (messages is None):
+        raise ValueError("token_counter() counts either text= or messages=: give one of them")
+    if text is not None:
+        if not isinstance(text, str):
+            raise TypeError(f"text is a string, not {type(text).__name__}")
+        if tools:
+            raise ValueError("tools are sent with messages, not with a text: count them with messages=")
+    for argument, values, kinds in (("messages", messages, (Mapping, BaseModel)), ("tools", tools, Mapping)):
+        if values is not None and not (_is_list(values) and all(isinstance(value, kinds) for value in values)):
+            raise TypeError(f"{argument} is a list of dictionaries, not {values!r:.100}")
+
+
+def _is_plain(message: Mapping[str, Any] | BaseModel) -> bool:
+    """Whether a message is text alone, which the cookbook counts."""
+    fields = message.model_dump(exclude_none=True) if isinstance(message, BaseModel) else message
+    if fields.get("tool_calls") or fields.get("function_call") or fields.get("audio"):
+        return False
+    content = fields.get("content")
+    if not _is_list(content):
+        return True
+    return all(isinstance(part, str) or "text" in _fields(part) for part in content)
 
 
 def count_completion(response: ModelResponse, encoding: "Encoding") -> tuple[int, int]:
@@ -248,16 +379,23 @@ def count_completion(response: ModelResponse, encoding: "Encoding") -> tuple[int
 
 
 def estimate_usage(
-    model: str | None, messages: Iterable[Mapping[str, Any] | BaseModel] | None, response: ModelResponse
+    model: str | None,
+    messages: Iterable[Mapping[str, Any] | BaseModel] | None,
+    response: ModelResponse,
+    tools: Any = None,
 ) -> Usage:
-    """What ``response`` to ``messages`` comes to, counted here: ``estimated`` is true.
+    """What ``response`` to ``messages`` and ``tools`` comes to, counted here: ``estimated`` is true.
 
     Counted with the model's encoding where that is packed, else with o200k_base: an estimate fetches nothing and never
     fails. Without messages the prompt counts 0.
     """
     name = _encoding_name_for(model or response.model) or FALLBACK
     encoding = get_encoding(name if name in _PACKED else FALLBACK)
-    prompt = 0 if messages is None else count_prompt(messages, encoding)
+    prompt = 0
+    if messages is not None:
+        prompt = count_prompt(messages, encoding)
+        if _is_list(tools):
+            prompt += count_tools(tools, encoding)
     completion, reasoning = count_completion(response, encoding)
     return Usage(
         prompt_tokens=prompt,

@@ -28,7 +28,10 @@ The names are those that openai-python and LiteLLM document, so that code writte
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rxllm.types import Usage
 
 __all__ = [
     "APIConnectionError",
@@ -70,6 +73,7 @@ class APIError(Exception):
         body: the error body, parsed where it is JSON, else its text.
         request_id: the provider's id of the request, for its support.
         headers: the response's headers, lower-cased.
+        usage: the tokens of what had come, where ``attach_usage()`` saw the error pass; ``None`` elsewhere.
 
     >>> error = RateLimitError("Too many requests", status_code=429, llm_provider="openai", model="gpt-4")
     >>> isinstance(error, APIError), str(error), error.status_code
@@ -101,6 +105,7 @@ class APIError(Exception):
         self.body = body
         self.request_id = request_id
         self.headers: dict[str, str] = dict(headers or {})
+        self.usage: Usage | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions cross process borders (pools, queues): keyword-only arguments need the state spelled out.

@@ -126,7 +126,8 @@ def test_error_after_chunks(name: str) -> None:
     before = notifications(result.messages[:-1])
     assert all(kind == "N" for _, kind, _ in before)
     if name in ("attach_usage", "print_text", "require_finish", "take_chunks"):
-        assert [item for _, _, item in before] == WHOLE
+        # The last of them may carry the usage of what has come.
+        assert [item.model_copy(update={"usage": None}) for _, _, item in before] == WHOLE
 
 
 @each_operator
