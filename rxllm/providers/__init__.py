@@ -3,12 +3,34 @@
 from typing import Final
 
 from rxllm.exceptions import BadRequestError
+from rxllm.providers._azure import AzureAIChat, AzureChat
 from rxllm.providers._base import Provider
 from rxllm.providers._openai import OpenAIChat
 
 __all__ = ["PROVIDERS", "Provider", "resolve"]
 
 _CHAT: Final = OpenAIChat()
+
+
+def _openai_like(
+    name: str,
+    base_url: str | None,
+    *key_variables: str,
+    path: str = "",
+    key_required: bool = True,
+    stream_usage: bool = True,
+) -> Provider:
+    """A provider that speaks OpenAI's dialect; ``NAME_API_BASE`` and, if no other, ``NAME_API_KEY`` are read."""
+    return Provider(
+        name,
+        OpenAIChat(path) if path else _CHAT,
+        base_url,
+        (f"{name.upper()}_API_BASE",),
+        key_variables or (f"{name.upper()}_API_KEY",),
+        key_required=key_required,
+        stream_usage=stream_usage,
+    )
+
 
 # A provider that speaks OpenAI's dialect is one line here.
 PROVIDERS: Final[dict[str, Provider]] = {
@@ -18,6 +40,38 @@ PROVIDERS: Final[dict[str, Provider]] = {
             "openai", _CHAT, "https://api.openai.com/v1", ("OPENAI_BASE_URL", "OPENAI_API_BASE"), ("OPENAI_API_KEY",)
         ),
         Provider("hosted_vllm", _CHAT, None, ("HOSTED_VLLM_API_BASE",), ("HOSTED_VLLM_API_KEY",), key_required=False),
+        Provider(
+            "azure", AzureChat(), None, ("AZURE_API_BASE",), ("AZURE_API_KEY", "AZURE_AD_TOKEN"), key_header="api-key"
+        ),
+        Provider("azure_ai", AzureAIChat(), None, ("AZURE_AI_API_BASE",), ("AZURE_AI_API_KEY",), key_header="api-key"),
+        _openai_like("groq", "https://api.groq.com/openai/v1"),
+        _openai_like("mistral", "https://api.mistral.ai/v1", stream_usage=False),
+        _openai_like("deepseek", "https://api.deepseek.com"),
+        _openai_like("openrouter", "https://openrouter.ai/api/v1"),
+        _openai_like("xai", "https://api.x.ai/v1"),
+        _openai_like("cerebras", "https://api.cerebras.ai/v1"),
+        _openai_like("together_ai", "https://api.together.xyz/v1", "TOGETHERAI_API_KEY", "TOGETHER_API_KEY"),
+        _openai_like(
+            "fireworks_ai", "https://api.fireworks.ai/inference/v1", "FIREWORKS_AI_API_KEY", "FIREWORKS_API_KEY"
+        ),
+        _openai_like("perplexity", "https://api.perplexity.ai", "PERPLEXITYAI_API_KEY", "PERPLEXITY_API_KEY"),
+        _openai_like("databricks", None, stream_usage=False),
+        _openai_like("dashscope", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1"),
+        _openai_like("deepinfra", "https://api.deepinfra.com/v1/openai"),
+        _openai_like("zai", "https://api.z.ai/api/paas/v4"),
+        _openai_like("moonshot", "https://api.moonshot.ai/v1"),
+        _openai_like("huggingface", "https://router.huggingface.co/v1", "HF_TOKEN", "HUGGINGFACE_API_KEY"),
+        _openai_like(
+            "vercel_ai_gateway", "https://ai-gateway.vercel.sh/v1", "VERCEL_AI_GATEWAY_API_KEY", "AI_GATEWAY_API_KEY"
+        ),
+        _openai_like("nvidia_nim", "https://integrate.api.nvidia.com/v1", "NVIDIA_NIM_API_KEY", "NVIDIA_API_KEY"),
+        _openai_like("sambanova", "https://api.sambanova.ai/v1"),
+        _openai_like("github", "https://models.github.ai/inference", "GITHUB_API_KEY", "GITHUB_TOKEN"),
+        _openai_like("lm_studio", "http://localhost:1234/v1", key_required=False),
+        _openai_like("llamafile", "http://127.0.0.1:8080/v1", key_required=False),
+        _openai_like("litellm_proxy", None, key_required=False),
+        _openai_like("snowflake", None, "SNOWFLAKE_JWT", "SNOWFLAKE_API_KEY"),
+        _openai_like("writer", "https://api.writer.com/v1", path="/chat"),
         Provider("sim", _CHAT, "http://sim.invalid/v1", key_required=False),
     )
 }

@@ -33,6 +33,9 @@ class OpenAIChat:
     ([], True)
     """
 
+    def __init__(self, path: str = "/chat/completions") -> None:
+        self._path = path
+
     def http_request(self, request: Request, base_url: str, api_key: str | None, provider: Provider) -> HTTPRequest:
         """The HTTP request that asks for ``request`` as a stream.
 
@@ -43,8 +46,11 @@ class OpenAIChat:
             BadRequestError: a parameter cannot be said in JSON.
             UnsupportedParamsError: the provider has not a parameter.
         """
-        url = endpoint(base_url, "/chat/completions")
-        return json_request(request, provider, url, _body(request, provider), api_key)
+        return json_request(request, provider, self.url(request, base_url), _body(request, provider), api_key)
+
+    def url(self, request: Request, base_url: str) -> str:
+        """Where ``request`` is sent."""
+        return endpoint(base_url, self._path)
 
     def reading(self, request: Request, headers: Mapping[str, str]) -> "_Reading":
         """A fresh reading of one response; ``headers`` are the response's, lower-cased."""
@@ -91,6 +97,8 @@ class _Reading(StreamReading):
         if isinstance(groq, dict) and not fields.get("usage"):
             fields["usage"] = cast("dict[str, Any]", groq).get("usage")
         if not name or fields.get("choices") or fields.get("usage"):
+            for choice in objects(fields.get("choices")):
+                _flatten(choice.get("delta"))
             self._take_chunk(fields, out)
 
     def _take_whole(self, payload: dict[str, Any], out: list[ModelResponseStream]) -> bool:
@@ -109,6 +117,32 @@ class _Reading(StreamReading):
         out += self._normalizer.close()
         self._stop(complete=whole or self._normalizer.finished)
         return True
+
+
+def _flatten(delta: Any) -> None:
+    """Content that comes as a list of parts: its text, its thinking, and what else there is, each in its own place."""
+    if not isinstance(delta, dict):
+        return
+    fields = cast("dict[str, Any]", delta)
+    if not isinstance(fields.get("content"), list):
+        return
+    texts: list[str] = []
+    thoughts: list[str] = []
+    others: list[dict[str, Any]] = []
+    for part in objects(fields["content"]):
+        if isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        elif "thinking" in part:
+            thinking: Any = part["thinking"]
+            pieces = objects(thinking)
+            thoughts += [str(piece.get("text") or "") for piece in pieces] if pieces else [str(thinking or "")]
+        else:
+            others.append(part)
+    fields["content"] = "".join(texts) if texts else None
+    if thoughts:
+        fields["reasoning_content"] = "".join(thoughts)
+    if others:
+        fields["provider_specific_fields"] = {**(fields.get("provider_specific_fields") or {}), "content": others}
 
 
 def _has_content(fields: dict[str, Any]) -> bool:

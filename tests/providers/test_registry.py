@@ -42,7 +42,7 @@ def test_resolve(model: str, custom: str | None, name: str, wire_model: str) -> 
         ("x", "OpenAI", "Did you mean openai?"),
         ("claude-sonnet-4", None, "anthropic"),
         ("gemini-2.5-pro", None, "gemini"),
-        ("llama3", None, "hosted_vllm, openai, sim"),
+        ("zzzzzzzz", None, "hosted_vllm, huggingface"),
         ("", None, "does not say"),
         ("openai/", None, "no model"),
         ("openai/ ", "openai", "no model"),
