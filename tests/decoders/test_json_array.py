@@ -1,0 +1,85 @@
+"""The JSON array decoder: every cut of an array gives the same elements, as soon as they are whole."""
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rxllm._decoders._json_array import JSONArrayDecoder
+from rxllm.exceptions import APIResponseValidationError
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text()
+    | st.sampled_from(['"', "\\", '\\"', "]}", ",", "é\U0001f600"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def cut(body: bytes, cuts: list[int]) -> list[bytes]:
+    """The body, cut at these places."""
+    places = sorted({at % (len(body) + 1) for at in cuts} | {0, len(body)})
+    return [body[start:end] for start, end in pairwise(places)]
+
+
+def decode(pieces: list[bytes]) -> tuple[list[Any], bool]:
+    """The elements of an array that comes in pieces, and whether it ended."""
+    decoder = JSONArrayDecoder()
+    elements = [element for piece in pieces for element in decoder.feed(piece)]
+    return elements + decoder.flush(), decoder.ended
+
+
+@given(st.lists(JSON, max_size=5), st.lists(st.integers(min_value=0)), st.booleans(), st.sampled_from([None, 1]))
+def test_any_array_cut_anywhere(array: list[Any], cuts: list[int], ascii_only: bool, indent: int | None) -> None:
+    """The elements are those of the array, however it is written and cut."""
+    body = ("\ufeff \r\n" + json.dumps(array, ensure_ascii=ascii_only, indent=indent) + "\n").encode()
+    elements, ended = decode(cut(body, cuts))
+    assert [json.loads(element) for element in elements] == array
+    assert ended
+
+
+@given(
+    st.binary(max_size=60) | st.text('[]{}",\\1 \n', max_size=40).map(str.encode), st.lists(st.integers(min_value=0))
+)
+def test_any_bytes_cut_anywhere(body: bytes, cuts: list[int]) -> None:
+    """What is no array raises nothing either, and gives the same in one piece and in many."""
+    assert decode(cut(body, cuts)) == decode([body])
+
+
+def test_an_element_is_given_with_its_last_bracket() -> None:
+    """A provider may wait before it sends the comma."""
+    decoder = JSONArrayDecoder()
+    assert decoder.feed(b'[{"a": [1, {"b": "}"}]') == []
+    assert decoder.feed(b"}") == [b'{"a": [1, {"b": "}"}]}']
+    assert decoder.feed(b"\r\n,\r\n") == []
+    assert not decoder.ended
+
+
+def test_nothing_is_read_after_the_end() -> None:
+    """Whatever follows the array is not looked at."""
+    assert decode([b"[1]", b", [2]"]) == ([b"1"], True)
+
+
+def test_an_element_that_broke_off_is_none() -> None:
+    """The end of the body does not make half an element whole."""
+    assert decode([b'[{"a": 1}, {"b"']) == ([b'{"a": 1}'], False)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_an_element_over_the_limit(size: int) -> None:
+    """It is refused, wherever it is cut; elements before it are given first."""
+    decoder = JSONArrayDecoder(limit=20)
+    body = b'[{"a": 1}, {"b": "' + b"x" * 40 + b'"}, 3]'
+    elements: list[Any] = []
+    with pytest.raises(APIResponseValidationError, match="more than 20 bytes"):
+        for at in range(0, len(body) + size, size):
+            elements += decoder.feed(body[at : at + size])
+    assert elements == [b'{"a": 1}']
+    with pytest.raises(APIResponseValidationError):
+        decoder.flush()
