@@ -34,6 +34,7 @@ PUBLIC: dict[ModuleType, list[str]] = {
         "as_stream",
         "close",
         "completion",
+        "token_counter",
     ],
     exceptions: [
         "APIConnectionError",

@@ -115,6 +115,8 @@ async def closing() -> None:
     rxllm.close()
     await rxllm.aclose()
     assert_type(rxllm.__version__, str)
+    assert_type(rxllm.token_counter("gpt-4", text="Hello").estimated, bool)
+    assert_type(rxllm.token_counter("gpt-4", messages=MESSAGES) + 1, int)
 
 
 def requests(stream: Stream[Any]) -> None:
