@@ -7,11 +7,12 @@ shape of an OpenAI chunk and hands it to ``_take_chunk``, and calls ``_finish`` 
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol, cast
+from typing import Any, ClassVar, Final, Protocol, cast
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from rxllm._decoders._ndjson import NDJSONDecoder
 from rxllm._decoders._sse import Event, NamedEvent, SSEDecoder
 from rxllm.exceptions import APIError, APIResponseValidationError
 from rxllm.providers._errors import excerpt, stream_error
@@ -40,7 +41,13 @@ class Decoder(Protocol):
 
 
 class StreamReading:
-    """One response body being read. What it is, an event stream or a whole JSON object, its first bytes say."""
+    """One response body being read. What it is, an event stream or a whole JSON object, its first bytes say.
+
+    Attributes:
+        json_lines: whether the provider streams JSON objects, one a line; one over several lines is a whole body still.
+    """
+
+    json_lines: ClassVar[bool] = False
 
     def __init__(self, request: Request, headers: Mapping[str, str]) -> None:
         self.events = 0
@@ -49,7 +56,7 @@ class StreamReading:
         self._request = request
         self._headers = headers
         self._normalizer = Normalizer(request)
-        self._decoder: SSEDecoder | None = None
+        self._decoder: Decoder | None = None
         self._decode: Callable[[bytes], list[Event]] | None = None  # while there is an event stream to be read
         self._body = bytearray()  # what came before it was known for an event stream
         self._halves: dict[tuple[str, ...], str] = {}  # high surrogates whose low half has not come yet
@@ -231,6 +238,14 @@ class StreamReading:
         start = bytes(body[:4096]).removeprefix(b"\xef\xbb\xbf").lstrip()
         if not start:
             return None
+        if self.json_lines and start.startswith(b"{"):
+            first = start[1:].lstrip(b" \t\r")
+            if not first:
+                return None
+            if not first.startswith(b"\n"):
+                self._decoder = NDJSONDecoder()
+                self._decode = self._decoder.feed
+                return self._decode
         if not start.startswith((b"{", b"[", b"<")):
             if "event-stream" in self._headers.get("content-type", "") or start.startswith(_SSE_STARTS):
                 self._decoder = SSEDecoder()
