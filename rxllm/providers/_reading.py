@@ -19,7 +19,7 @@ from rxllm.providers._errors import excerpt, stream_error
 from rxllm.providers._normalize import BrokenAnswer, Normalizer
 from rxllm.types import ModelResponseStream, Request
 
-__all__ = ["Decoder", "StreamReading", "objects"]
+__all__ = ["Decoder", "StreamReading", "mapping", "objects", "whole_number"]
 
 _LARGEST_BODY: Final = 32 << 20
 _SSE_STARTS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
@@ -342,6 +342,18 @@ def objects(value: Any) -> list[dict[str, Any]]:
     if not isinstance(value, list):
         return []
     return [cast("dict[str, Any]", item) for item in cast("list[object]", value) if isinstance(item, dict)]
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """A JSON object; an empty one where it is none."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def whole_number(value: Any) -> int:
+    """A count from JSON, which some providers write as 7.0; 0 where it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        return 0
+    return int(value)
 
 
 def _is_cut_off(text: str) -> bool:

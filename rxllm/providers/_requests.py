@@ -12,7 +12,7 @@ from rxllm.exceptions import BadRequestError, UnsupportedParamsError
 from rxllm.providers._base import HTTPRequest, Provider
 from rxllm.types import Request
 
-__all__ = ["endpoint", "json_request", "json_schema", "parameters"]
+__all__ = ["content_parts", "endpoint", "json_request", "json_schema", "parameters", "unsupported"]
 
 # Said to us and not to the provider.
 _OURS: Final = frozenset({"api_version", "drop_params", "extra_body", "extra_query", "stream_options"})
@@ -96,6 +96,25 @@ def endpoint(base_url: str, path: str) -> str:
     if not address.endswith(path):
         address += path
     return address + mark + query
+
+
+def content_parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The content of a message as parts; a text is one part.
+
+    >>> content_parts({"role": "user", "content": "Hello"})
+    [{'type': 'text', 'text': 'Hello'}]
+    """
+    content: Any = message.get("content") or ()
+    parts: list[dict[str, Any]] = []
+    for part in (content,) if isinstance(content, str | Mapping) else content:
+        if isinstance(part, str):
+            parts.append({"type": "text", "text": part})
+        elif isinstance(part, Mapping):
+            parts.append(dict(cast("Mapping[str, Any]", part)))
+        else:
+            known = isinstance(part, BaseModel)
+            parts.append(part.model_dump(exclude_none=True) if known else {"type": type(part).__name__})
+    return parts
 
 
 def json_schema(wanted: type[BaseModel]) -> dict[str, Any]:
