@@ -14,7 +14,12 @@ from rxllm.providers._reading import StreamReading, mapping, objects, whole_numb
 from rxllm.providers._requests import content_parts, endpoint, json_request, json_schema, parameters, unsupported
 from rxllm.types import ModelResponseStream, Request
 
-__all__ = ["CohereChat"]
+__all__ = ["COHERE_HAS_NOT", "CohereChat"]
+
+COHERE_HAS_NOT: Final = frozenset(
+    "audio function_call functions logit_bias metadata modalities prediction prompt_cache_key safety_identifier"
+    " service_tier store top_logprobs user verbosity web_search_options".split()
+)
 
 # OpenAI's names of what Cohere calls otherwise.
 _NAMES: Final = {"max_completion_tokens": "max_tokens", "stop": "stop_sequences", "top_p": "p", "top_k": "k"}

@@ -16,7 +16,12 @@ from rxllm.providers._reading import StreamReading, mapping, objects, whole_numb
 from rxllm.providers._requests import content_parts, endpoint, json_request, json_schema, parameters, unsupported
 from rxllm.types import ModelResponseStream, Request
 
-__all__ = ["OllamaChat"]
+__all__ = ["OLLAMA_HAS_NOT", "OllamaChat"]
+
+OLLAMA_HAS_NOT: Final = frozenset(
+    "audio function_call functions logit_bias metadata modalities prediction prompt_cache_key safety_identifier"
+    " service_tier store user verbosity web_search_options".split()
+)
 
 _PORT: Final = 11434
 

@@ -106,7 +106,8 @@ def content_parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     content: Any = message.get("content") or ()
     parts: list[dict[str, Any]] = []
-    for part in (content,) if isinstance(content, str | Mapping) else content:
+    given: list[Any] = [content] if isinstance(content, str | Mapping) else list(content)
+    for part in given:
         if isinstance(part, str):
             parts.append({"type": "text", "text": part})
         elif isinstance(part, Mapping):
