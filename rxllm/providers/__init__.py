@@ -5,11 +5,17 @@ from typing import Final
 from rxllm.exceptions import BadRequestError
 from rxllm.providers._azure import AzureAIChat, AzureChat
 from rxllm.providers._base import Provider
+from rxllm.providers._cohere import COHERE_HAS_NOT, CohereChat
+from rxllm.providers._completions import CHAT_ONLY, TextCompletions
+from rxllm.providers._ollama import OLLAMA_HAS_NOT, OllamaChat
 from rxllm.providers._openai import OpenAIChat
 
 __all__ = ["PROVIDERS", "Provider", "resolve"]
 
 _CHAT: Final = OpenAIChat()
+_COHERE: Final = CohereChat()
+_OLLAMA: Final = OllamaChat()
+_TEXT: Final = TextCompletions()
 
 
 def _openai_like(
@@ -29,6 +35,24 @@ def _openai_like(
         key_variables or (f"{name.upper()}_API_KEY",),
         key_required=key_required,
         stream_usage=stream_usage,
+    )
+
+
+def _cohere(name: str) -> Provider:
+    variables, keys = ("COHERE_API_BASE", "CO_API_URL"), ("COHERE_API_KEY", "CO_API_KEY")
+    return Provider(name, _COHERE, "https://api.cohere.com", variables, keys, unsupported=COHERE_HAS_NOT)
+
+
+def _ollama(name: str) -> Provider:
+    """The key is for Ollama's cloud; a server of one's own has none."""
+    return Provider(
+        name,
+        _OLLAMA,
+        "http://127.0.0.1:11434",
+        ("OLLAMA_API_BASE", "OLLAMA_HOST"),
+        ("OLLAMA_API_KEY",),
+        key_required=False,
+        unsupported=OLLAMA_HAS_NOT,
     )
 
 
@@ -72,6 +96,35 @@ PROVIDERS: Final[dict[str, Provider]] = {
         _openai_like("litellm_proxy", None, key_required=False),
         _openai_like("snowflake", None, "SNOWFLAKE_JWT", "SNOWFLAKE_API_KEY"),
         _openai_like("writer", "https://api.writer.com/v1", path="/chat"),
+        _cohere("cohere"),
+        _cohere("cohere_chat"),
+        _ollama("ollama"),
+        _ollama("ollama_chat"),
+        Provider(
+            "text-completion-openai",
+            _TEXT,
+            "https://api.openai.com/v1",
+            ("OPENAI_BASE_URL", "OPENAI_API_BASE"),
+            ("OPENAI_API_KEY",),
+            unsupported=CHAT_ONLY | {"response_format"},
+        ),
+        Provider(
+            "text-completion-hosted_vllm",
+            _TEXT,
+            None,
+            ("HOSTED_VLLM_API_BASE",),
+            ("HOSTED_VLLM_API_KEY",),
+            key_required=False,
+            unsupported=CHAT_ONLY,
+        ),
+        Provider(
+            "text-completion-together_ai",
+            _TEXT,
+            "https://api.together.xyz/v1",
+            ("TOGETHER_AI_API_BASE",),
+            ("TOGETHERAI_API_KEY", "TOGETHER_API_KEY"),
+            unsupported=CHAT_ONLY,
+        ),
         Provider("sim", _CHAT, "http://sim.invalid/v1", key_required=False),
     )
 }
