@@ -196,8 +196,9 @@ class _Reading(StreamReading):
             _count(item, "annotations", fields, 1)
             self._give({"annotations": [_annotation(said)]}, out)
         elif subject == "content_part":
-            if what == "done":
-                self._take_part(self._item(fields, ""), said, fields, out)
+            if what == "done" and str(said.get("type")) in _PARTS:
+                kind = "reasoning" if _PARTS[said["type"]][0] == "reasoning_content" else "message"
+                self._take_part(self._item(fields, kind), said, fields, out)
         elif what == "added":
             self._begin(fields, said, out)
         elif what == "done":
@@ -241,7 +242,12 @@ class _Reading(StreamReading):
         """A whole item: what of it has not come in deltas."""
         kind = str(said.get("type") or "")
         key = _key(fields)
-        item = self._items.get(key if key is not None else str(said.get("id")))
+        if key is None:
+            # Events that say nothing of where they belong are of the item that comes to its end next.
+            latest = self._items.pop(None, None)
+            item = self._items.get(str(said.get("id")), latest)
+        else:
+            item = self._items.get(key)
         if item is None or item.kind not in ("", kind) or (kind in _CALLS and item.call is None):
             item = self._begin(fields, said, out)
         item.kind = kind
