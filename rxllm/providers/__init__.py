@@ -3,6 +3,8 @@
 from typing import Final
 
 from rxllm.exceptions import BadRequestError
+from rxllm.providers._anthropic import AnthropicMessages, AzureAnthropic
+from rxllm.providers._anthropic_request import UNSUPPORTED
 from rxllm.providers._azure import AzureAIChat, AzureChat
 from rxllm.providers._base import Provider
 from rxllm.providers._cohere import COHERE_HAS_NOT, CohereChat
@@ -67,7 +69,24 @@ PROVIDERS: Final[dict[str, Provider]] = {
         Provider(
             "azure", AzureChat(), None, ("AZURE_API_BASE",), ("AZURE_API_KEY", "AZURE_AD_TOKEN"), key_header="api-key"
         ),
-        Provider("azure_ai", AzureAIChat(), None, ("AZURE_AI_API_BASE",), ("AZURE_AI_API_KEY",), key_header="api-key"),
+        Provider(
+            "azure_ai",
+            AzureAIChat(),
+            None,
+            ("AZURE_AI_API_BASE",),
+            ("AZURE_AI_API_KEY",),
+            key_header="api-key",
+            variants=(("claude", AzureAnthropic()),),
+        ),
+        Provider(
+            "anthropic",
+            AnthropicMessages(),
+            "https://api.anthropic.com",
+            ("ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE"),
+            ("ANTHROPIC_API_KEY",),
+            key_header="x-api-key",
+            unsupported=UNSUPPORTED,
+        ),
         _openai_like("groq", "https://api.groq.com/openai/v1"),
         _openai_like("mistral", "https://api.mistral.ai/v1", stream_usage=False),
         _openai_like("deepseek", "https://api.deepseek.com"),
