@@ -49,24 +49,26 @@ _BY_STATUS: Final[dict[int, type[APIError]]] = {
     529: ServiceUnavailableError,
 }
 
-# For errors in a stream, whose HTTP status was 200: the words of OpenAI, Anthropic and gRPC for the same things.
+# For errors in a stream, whose HTTP status was 200: what OpenAI, Anthropic, gRPC and AWS call the same things.
 _BY_WORD: Final[dict[str, int]] = {
     word: status
     for status, words in {
         400: "invalid_request_error bad_request bad_request_error invalid_argument failed_precondition"
         " context_length_exceeded content_filter content_policy_violation unsupported_parameter unknown_parameter"
-        " tool_use_failed",
+        " tool_use_failed validationexception",
         401: "authentication_error invalid_api_key unauthenticated unauthorized",
         402: "billing_error payment_required insufficient_balance",
-        403: "permission_error permission_denied permission_denied_error forbidden",
-        404: "not_found_error model_not_found not_found notfounderror",
+        403: "permission_error permission_denied permission_denied_error forbidden accessdeniedexception",
+        404: "not_found_error model_not_found not_found notfounderror resourcenotfoundexception",
         413: "request_too_large",
         422: "unprocessable_entity unprocessable_entity_error",
         429: "rate_limit_error rate_limit_exceeded rate_limit requests tokens insufficient_quota too_many_requests"
-        " resource_exhausted",
-        500: "server_error api_error internal_server_error internal_error internal internalservererror",
-        503: "overloaded_error overloaded unavailable service_unavailable engine_overloaded_error",
-        504: "timeout timeout_error deadline_exceeded",
+        " resource_exhausted throttlingexception modelnotreadyexception",
+        500: "server_error api_error internal_server_error internal_error internal internalservererror"
+        " internalserverexception modelerrorexception modelstreamerrorexception",
+        503: "overloaded_error overloaded unavailable service_unavailable engine_overloaded_error"
+        " serviceunavailableexception",
+        504: "timeout timeout_error deadline_exceeded modeltimeoutexception",
     }.items()
     for word in words.split()
 }
@@ -170,7 +172,7 @@ class _Said:
         self.status = next(
             (
                 status
-                for name in ("status_code", "code", "status")
+                for name in ("status_code", "code", "status", "originalStatusCode")
                 for member in members
                 if (status := _as_status(member.get(name)))
             ),
@@ -201,7 +203,10 @@ def _error(
         type=type_,
         param=said.param,
         body=body,
-        request_id=headers.get("x-request-id") or headers.get("request-id") or said.request_id,
+        request_id=headers.get("x-request-id")
+        or headers.get("request-id")
+        or headers.get("x-amzn-requestid")
+        or said.request_id,
         headers=headers,
     )
 
@@ -260,7 +265,8 @@ def _words(payload: Any, depth: int = 0) -> str:
     for name in ("error", "message", "detail", "msg", "error_message", "errors", "error_description", "title"):
         words = _words(fields.get(name), depth + 1)
         if words:
-            further = _words(_raw(fields), depth + 1) or _words(fields.get("details"), depth + 1)
+            beside = (_raw(fields), fields.get("details"), fields.get("originalMessage"))
+            further = next((told for value in beside if (told := _words(value, depth + 1))), "")
             return f"{words}: {further}" if further and further not in words else words
     return ""
 
