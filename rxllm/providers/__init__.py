@@ -11,6 +11,7 @@ from rxllm.providers._cohere import COHERE_HAS_NOT, CohereChat
 from rxllm.providers._completions import CHAT_ONLY, TextCompletions
 from rxllm.providers._ollama import OLLAMA_HAS_NOT, OllamaChat
 from rxllm.providers._openai import OpenAIChat
+from rxllm.providers._responses import AzureResponses, OpenAIResponses
 
 __all__ = ["PROVIDERS", "Provider", "resolve"]
 
@@ -18,6 +19,8 @@ _CHAT: Final = OpenAIChat()
 _COHERE: Final = CohereChat()
 _OLLAMA: Final = OllamaChat()
 _TEXT: Final = TextCompletions()
+_RESPONSES: Final = (("responses/", OpenAIResponses()),)
+_AZURE_RESPONSES: Final = (("responses/", AzureResponses()),)
 
 
 def _openai_like(
@@ -27,6 +30,7 @@ def _openai_like(
     path: str = "",
     key_required: bool = True,
     stream_usage: bool = True,
+    responses: bool = False,
 ) -> Provider:
     """A provider that speaks OpenAI's dialect; ``NAME_API_BASE`` and, if no other, ``NAME_API_KEY`` are read."""
     return Provider(
@@ -37,6 +41,7 @@ def _openai_like(
         key_variables or (f"{name.upper()}_API_KEY",),
         key_required=key_required,
         stream_usage=stream_usage,
+        variants=_RESPONSES if responses else (),
     )
 
 
@@ -63,11 +68,22 @@ PROVIDERS: Final[dict[str, Provider]] = {
     provider.name: provider
     for provider in (
         Provider(
-            "openai", _CHAT, "https://api.openai.com/v1", ("OPENAI_BASE_URL", "OPENAI_API_BASE"), ("OPENAI_API_KEY",)
+            "openai",
+            _CHAT,
+            "https://api.openai.com/v1",
+            ("OPENAI_BASE_URL", "OPENAI_API_BASE"),
+            ("OPENAI_API_KEY",),
+            variants=_RESPONSES,
         ),
-        Provider("hosted_vllm", _CHAT, None, ("HOSTED_VLLM_API_BASE",), ("HOSTED_VLLM_API_KEY",), key_required=False),
+        _openai_like("hosted_vllm", None, key_required=False, responses=True),
         Provider(
-            "azure", AzureChat(), None, ("AZURE_API_BASE",), ("AZURE_API_KEY", "AZURE_AD_TOKEN"), key_header="api-key"
+            "azure",
+            AzureChat(),
+            None,
+            ("AZURE_API_BASE",),
+            ("AZURE_API_KEY", "AZURE_AD_TOKEN"),
+            key_header="api-key",
+            variants=_AZURE_RESPONSES,
         ),
         Provider(
             "azure_ai",
@@ -76,7 +92,7 @@ PROVIDERS: Final[dict[str, Provider]] = {
             ("AZURE_AI_API_BASE",),
             ("AZURE_AI_API_KEY",),
             key_header="api-key",
-            variants=(("claude", AzureAnthropic()),),
+            variants=(("claude", AzureAnthropic()), *_AZURE_RESPONSES),
         ),
         Provider(
             "anthropic",
@@ -87,11 +103,11 @@ PROVIDERS: Final[dict[str, Provider]] = {
             key_header="x-api-key",
             unsupported=UNSUPPORTED,
         ),
-        _openai_like("groq", "https://api.groq.com/openai/v1"),
+        _openai_like("groq", "https://api.groq.com/openai/v1", responses=True),
         _openai_like("mistral", "https://api.mistral.ai/v1", stream_usage=False),
-        _openai_like("deepseek", "https://api.deepseek.com"),
-        _openai_like("openrouter", "https://openrouter.ai/api/v1"),
-        _openai_like("xai", "https://api.x.ai/v1"),
+        _openai_like("deepseek", "https://api.deepseek.com", responses=True),
+        _openai_like("openrouter", "https://openrouter.ai/api/v1", responses=True),
+        _openai_like("xai", "https://api.x.ai/v1", responses=True),
         _openai_like("cerebras", "https://api.cerebras.ai/v1"),
         _openai_like("together_ai", "https://api.together.xyz/v1", "TOGETHERAI_API_KEY", "TOGETHER_API_KEY"),
         _openai_like(
@@ -110,9 +126,9 @@ PROVIDERS: Final[dict[str, Provider]] = {
         _openai_like("nvidia_nim", "https://integrate.api.nvidia.com/v1", "NVIDIA_NIM_API_KEY", "NVIDIA_API_KEY"),
         _openai_like("sambanova", "https://api.sambanova.ai/v1"),
         _openai_like("github", "https://models.github.ai/inference", "GITHUB_API_KEY", "GITHUB_TOKEN"),
-        _openai_like("lm_studio", "http://localhost:1234/v1", key_required=False),
+        _openai_like("lm_studio", "http://localhost:1234/v1", key_required=False, responses=True),
         _openai_like("llamafile", "http://127.0.0.1:8080/v1", key_required=False),
-        _openai_like("litellm_proxy", None, key_required=False),
+        _openai_like("litellm_proxy", None, key_required=False, responses=True),
         _openai_like("snowflake", None, "SNOWFLAKE_JWT", "SNOWFLAKE_API_KEY"),
         _openai_like("writer", "https://api.writer.com/v1", path="/chat"),
         _cohere("cohere"),
