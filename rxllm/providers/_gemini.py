@@ -1,0 +1,506 @@
+"""Google's Gemini: ``streamGenerateContent``, at the Gemini API and on Vertex AI."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, cast
+
+from rxllm._decoders._json_array import JSONArrayDecoder
+from rxllm._decoders._sse import Event
+from rxllm.exceptions import APIError
+from rxllm.providers._base import HTTPRequest, Provider
+from rxllm.providers._errors import response_error
+from rxllm.providers._gemini_arguments import PartialArguments
+from rxllm.providers._gemini_request import gemini_request, vertex_request
+from rxllm.providers._reading import StreamReading, objects
+from rxllm.types import ModelResponseStream, Request
+
+__all__ = ["Gemini", "VertexGemini"]
+
+# The enum as numbers, which some clients ask for; the two services number it differently from 6 on.
+_FINISH: Final = (
+    "FINISH_REASON_UNSPECIFIED STOP MAX_TOKENS SAFETY RECITATION OTHER LANGUAGE BLOCKLIST PROHIBITED_CONTENT SPII"
+    " MALFORMED_FUNCTION_CALL IMAGE_SAFETY UNEXPECTED_TOOL_CALL TOO_MANY_TOOL_CALLS IMAGE_PROHIBITED_CONTENT"
+    " IMAGE_OTHER NO_IMAGE IMAGE_RECITATION"
+).split()
+_VERTEX_FINISH: Final = (
+    "FINISH_REASON_UNSPECIFIED STOP MAX_TOKENS SAFETY RECITATION OTHER BLOCKLIST PROHIBITED_CONTENT SPII"
+    " MALFORMED_FUNCTION_CALL MODEL_ARMOR"
+).split()
+_BLOCKED: Final = "BLOCK_REASON_UNSPECIFIED SAFETY OTHER BLOCKLIST PROHIBITED_CONTENT IMAGE_SAFETY".split()
+_VERTEX_BLOCKED: Final = (
+    "BLOCKED_REASON_UNSPECIFIED SAFETY OTHER BLOCKLIST PROHIBITED_CONTENT MODEL_ARMOR JAILBREAK"
+).split()
+
+# Beyond those that all providers share.
+_FILTERED: Final = frozenset(
+    {"LANGUAGE", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "MODEL_ARMOR", "JAILBREAK"}
+)
+_MODALITIES: Final = ("MODALITY_UNSPECIFIED", "TEXT", "IMAGE", "VIDEO", "AUDIO", "DOCUMENT")
+
+# What a candidate says beside its content, and what it is called here.
+_BESIDE: Final = {
+    "groundingMetadata": "grounding_metadata",
+    "urlContextMetadata": "url_context_metadata",
+    "citationMetadata": "citation_metadata",
+}
+
+
+class Gemini:
+    r"""The wire dialect of ``POST /models/MODEL:streamGenerateContent`` at the Gemini API.
+
+    >>> reading = Gemini().reading(Request(model="gemini/gemini-2.5-flash", messages=[]), {})
+    >>> answer = '{"candidates": [{"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}]}'
+    >>> reading.feed(f"data: {answer}\r\n\r\n".encode())
+    []
+    >>> [chunk] = reading.end()
+    >>> chunk.choices[0].delta.content, chunk.choices[0].finish_reason, reading.complete
+    ('Hi', 'stop', True)
+    """
+
+    def http_request(self, request: Request, base_url: str, api_key: str | None, provider: Provider) -> HTTPRequest:
+        """The HTTP request that asks for ``request`` as a stream of server-sent events.
+
+        Raises:
+            BadRequestError: a message or a parameter cannot be said to Gemini.
+            UnsupportedParamsError: Gemini has not a parameter.
+        """
+        return gemini_request(request, base_url, api_key, provider)
+
+    def reading(self, request: Request, headers: Mapping[str, str]) -> StreamReading:
+        """A fresh reading of one response; ``headers`` are the response's, lower-cased."""
+        return _Reading(request, headers)
+
+    def error(self, request: Request, status: int, headers: Mapping[str, str], body: bytes) -> APIError:
+        """The typed error that an unsuccessful response amounts to."""
+        return response_error(request, status, headers, body)
+
+
+class VertexGemini(Gemini):
+    """The same on Vertex AI, where a project and a location are part of the address, and the key is a Google token."""
+
+    def http_request(self, request: Request, base_url: str, api_key: str | None, provider: Provider) -> HTTPRequest:
+        """The HTTP request that asks for ``request`` as a stream of server-sent events.
+
+        Raises:
+            BadRequestError: no project is known, or a message or a parameter cannot be said to Gemini.
+            UnsupportedParamsError: Gemini has not a parameter.
+        """
+        return vertex_request(request, base_url, api_key, provider)
+
+
+class _Call:
+    """A function call whose arguments are still to come."""
+
+    __slots__ = ("arguments", "index", "whole")
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.arguments = PartialArguments()
+        self.whole: object = None  # arguments that came in one piece
+
+
+class _Candidate:
+    """What is known of one candidate."""
+
+    __slots__ = ("annotated", "beside", "calls", "current", "sources", "text")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.current: _Call | None = None
+        self.text: list[str] = []
+        self.sources: list[dict[str, Any]] = []
+        self.annotated: set[tuple[Any, ...]] = set()
+        self.beside: dict[str, Any] = {}
+
+
+class _Reading(StreamReading):
+    """A reading of server-sent events, of a JSON array, or of one whole answer."""
+
+    def __init__(self, request: Request, headers: Mapping[str, str]) -> None:
+        super().__init__(request, headers)
+        self._candidates: dict[int, _Candidate] = {}
+        self._vertex = request.provider == "vertex_ai"
+
+    def _look(self, data: bytes) -> Callable[[bytes], list[Event]] | None:
+        if not (self.complete or self.failure is not None or self._ending):
+            start = (bytes(self._body[:4096]) + data[:4096]).removeprefix(b"\xef\xbb\xbf").lstrip()
+            if start.startswith(b"["):
+                self._body += data
+                self._decoder = JSONArrayDecoder()
+                self._decode = self._decoder.feed
+                return self._decode
+        return super()._look(data)
+
+    def _is_error(self, fields: dict[str, Any], name: str) -> bool:
+        if "candidates" in fields or "usageMetadata" in fields or "promptFeedback" in fields:
+            return bool(fields.get("error"))
+        return super()._is_error(fields, name)
+
+    def _take(self, name: str, fields: dict[str, Any], out: list[ModelResponseStream]) -> None:
+        wrapped = fields.get("response")
+        if isinstance(wrapped, dict) and "candidates" not in fields:
+            fields = cast("dict[str, Any]", wrapped)  # as Google's batches and assistants wrap it
+        failed = self._is_error(fields, name)
+        try:
+            choices = [self._choice(candidate) for candidate in objects(fields.get("candidates"))]
+        except RecursionError:
+            self._fail(self._invalid("The provider sent an event that is nested too deeply", ""), out)
+            return
+        if not choices:
+            choices = self._blocked(fields.get("promptFeedback"))
+        chunk: dict[str, Any] = {"object": "chat.completion.chunk", "choices": choices}
+        for ours, theirs in (("id", "responseId"), ("model", "modelVersion")):
+            if isinstance(fields.get(theirs), str):
+                chunk[ours] = fields[theirs]
+        created = _seconds(fields.get("createTime"))
+        if created:
+            chunk["created"] = created
+        usage = _usage(fields.get("usageMetadata"))
+        if usage is not None:
+            chunk["usage"] = usage
+        if choices or usage is not None:
+            for choice in choices:
+                self._identify(choice, str(fields.get("responseId") or ""))
+            self._take_chunk(chunk, out)
+        if failed and self.failure is None:
+            self._fail(self._stream_error(fields), out)
+
+    def _take_whole(self, payload: dict[str, Any], out: list[ModelResponseStream]) -> bool:
+        if not any(isinstance(payload.get(name), dict | list) for name in ("candidates", "promptFeedback", "response")):
+            return False
+        self._take("", payload, out)
+        if self.failure is None:
+            if not self._normalizer.answered:
+                return False
+            out += self._normalizer.close()
+            self._stop(complete=True)
+        return True
+
+    # -- candidates
+
+    def _choice(self, candidate: dict[str, Any]) -> dict[str, Any]:
+        """A candidate as a choice of a chunk."""
+        index = candidate.get("index")
+        index = index if isinstance(index, int) and index >= 0 else 0
+        known = self._candidates.setdefault(index, _Candidate())
+        content = candidate.get("content")
+        parts = objects(cast("dict[str, Any]", content).get("parts")) if isinstance(content, dict) else []
+        delta: dict[str, Any] = {}
+        for part in parts:
+            _add_part(delta, part, known)
+        native = _enum(candidate.get("finishReason"), _VERTEX_FINISH if self._vertex else _FINISH)
+        choice: dict[str, Any] = {"index": index, "delta": delta}
+        if native and native != "FINISH_REASON_UNSPECIFIED":
+            _end_call(delta, known)
+            _set_finish(choice, native)
+            for theirs, ours in (("finishMessage", "finish_message"), ("safetyRatings", "safety_ratings")):
+                if candidate.get(theirs):
+                    _specific(delta)[ours] = candidate[theirs]
+        if isinstance(delta.get("content"), str):
+            known.text.append(delta["content"])
+        for theirs, ours in _BESIDE.items():
+            said = candidate.get(theirs)
+            if isinstance(said, dict) and said and known.beside.get(ours) != said:
+                # Some repeat it on each chunk. Each that differs is kept, in a list.
+                known.beside[ours] = said
+                _specific(delta)[ours] = [said]
+                self._annotate(delta, known, ours, cast("dict[str, Any]", said))
+        logprobs = _logprobs(candidate.get("logprobsResult"))
+        if logprobs:
+            choice["logprobs"] = {"content": logprobs}
+        return choice
+
+    def _annotate(self, delta: dict[str, Any], known: _Candidate, kind: str, said: dict[str, Any]) -> None:
+        if kind == "grounding_metadata":
+            found = _grounding(said, known)
+        elif kind == "citation_metadata":
+            found = _citations(said, known)
+        else:
+            return
+        for annotation in found:
+            key = tuple(annotation.values())
+            if key not in known.annotated:
+                known.annotated.add(key)
+                delta.setdefault("annotations", []).append({"type": "url_citation", "url_citation": annotation})
+
+    def _blocked(self, feedback: Any) -> list[dict[str, Any]]:
+        """The choices of an answer that has none, because the prompt was blocked."""
+        if not isinstance(feedback, dict):
+            return []
+        said = cast("dict[str, Any]", feedback)
+        native = _enum(said.get("blockReason"), _VERTEX_BLOCKED if self._vertex else _BLOCKED)
+        if not native or native.endswith("_UNSPECIFIED"):
+            return []
+        choices: list[dict[str, Any]] = []
+        for index in range(self._request.n):
+            delta = {"provider_specific_fields": {"prompt_feedback": said}}
+            choices.append(
+                {
+                    "index": index,
+                    "delta": delta,
+                    "finish_reason": "content_filter",
+                    "native_finish_reason": native,
+                }
+            )
+        return choices
+
+    def _identify(self, choice: dict[str, Any], response_id: str) -> None:
+        """Gives calls that came without an id one of their own: the same for the same answer, however it is cut."""
+        for call in choice["delta"].get("tool_calls", ()):
+            if call.get("id") == "":
+                seed = f"{response_id}/{choice['index']}/{call['index']}/{call['function'].get('name')}"
+                call["id"] = f"call_{hashlib.sha256(seed.encode('utf-8', 'replace')).hexdigest()[:24]}"
+
+
+def _set_finish(choice: dict[str, Any], native: str) -> None:
+    if native in _FILTERED:
+        choice["finish_reason"], choice["native_finish_reason"] = "content_filter", native
+    else:
+        choice["finish_reason"] = native
+
+
+def _enum(value: Any, names: Sequence[str]) -> str | None:
+    """The name of an enum's value, which may be its number."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return names[value] if 0 <= value < len(names) else str(value)
+    return value if isinstance(value, str) and value else None
+
+
+def _specific(holder: dict[str, Any]) -> dict[str, Any]:
+    fields: dict[str, Any] = holder.setdefault("provider_specific_fields", {})
+    return fields
+
+
+# -- parts
+
+
+def _add_part(delta: dict[str, Any], part: dict[str, Any], known: _Candidate) -> None:
+    """Puts one part of a candidate's content where it belongs in the delta."""
+    signature = part.get("thoughtSignature")
+    text = part.get("text")
+    call = part.get("functionCall")
+    data = part.get("inlineData")
+    if isinstance(call, dict):
+        _add_call(delta, cast("dict[str, Any]", call), signature, known)
+    elif isinstance(data, dict):
+        _add_data(delta, part, cast("dict[str, Any]", data), signature)
+    elif isinstance(text, str):
+        name = "reasoning_content" if part.get("thought") else "content"
+        if text:
+            delta[name] = delta.get(name, "") + text
+        if signature and part.get("thought"):
+            block = {"type": "thinking", "thinking": text, "signature": signature}
+            delta.setdefault("thinking_blocks", []).append(block)
+        elif signature:
+            _specific(delta).setdefault("thought_signatures", []).append(signature)
+    elif part.keys() - {"thoughtSignature", "thought"}:
+        # What the provider's own tools did: code and its outcome, calls and answers. They are sent back as they came.
+        _specific(delta).setdefault("parts", []).append(part)
+    elif signature:
+        _specific(delta).setdefault("thought_signatures", []).append(signature)
+
+
+def _add_data(delta: dict[str, Any], part: dict[str, Any], data: dict[str, Any], signature: Any) -> None:
+    """An image, a piece of speech, or another file that the model made."""
+    kind, content = data.get("mimeType"), data.get("data")
+    if not isinstance(kind, str) or not isinstance(content, str):
+        _specific(delta).setdefault("parts", []).append(part)
+    elif kind.startswith("image/") and not part.get("thought"):
+        image: dict[str, Any] = {
+            "type": "image_url",
+            "image_url": {"url": f"data:{kind};base64,{content}"},
+        }
+        if signature:
+            image["thought_signature"] = signature
+        delta.setdefault("images", []).append(image)
+    elif kind.startswith("audio/") and "audio" not in delta:
+        delta["audio"] = {"data": content, "mime_type": kind}
+    else:
+        _specific(delta).setdefault("parts", []).append(part)
+
+
+def _add_call(delta: dict[str, Any], call: dict[str, Any], signature: Any, known: _Candidate) -> None:
+    """A function call, whole or a piece of it; one without anything ends the call before it."""
+    name = call.get("name")
+    given: dict[str, Any] = {}
+    if isinstance(name, str) and name:
+        _end_call(delta, known)
+        known.current = _Call(known.calls)
+        known.calls += 1
+        own_id = call.get("id")
+        own_id = own_id if isinstance(own_id, str) else ""
+        given = {"index": known.current.index, "id": own_id, "type": "function", "function": {"name": name}}
+        fields: dict[str, Any] = {}
+        if own_id:
+            fields["function_call_id"] = own_id
+        if signature:
+            fields["thought_signature"] = signature
+        if fields:
+            given["provider_specific_fields"] = fields
+        delta.setdefault("tool_calls", []).append(given)
+    current = known.current
+    if current is None:
+        return
+    text = "".join(current.arguments.add(part) for part in objects(call.get("partialArgs")))
+    if "args" in call and call["args"] is not None:
+        current.whole = call["args"]
+    if text:
+        _add_arguments(delta, current, text)
+    if not call.get("willContinue"):
+        _end_call(delta, known)
+
+
+def _end_call(delta: dict[str, Any], known: _Candidate) -> None:
+    """The current call has all its arguments."""
+    current, known.current = known.current, None
+    if current is None:
+        return
+    if current.whole is not None and not current.arguments.begun:
+        _add_arguments(delta, current, json.dumps(current.whole, ensure_ascii=False))
+    else:
+        _add_arguments(delta, current, current.arguments.close())
+
+
+def _add_arguments(delta: dict[str, Any], call: _Call, text: str) -> None:
+    """More of a call's arguments, on the piece of it that this delta has already, if any."""
+    calls: list[dict[str, Any]] = delta.setdefault("tool_calls", [])
+    if calls and calls[-1]["index"] == call.index:
+        function = calls[-1]["function"]
+        function["arguments"] = function.get("arguments", "") + text
+    else:
+        calls.append({"index": call.index, "function": {"arguments": text}})
+
+
+# -- sources
+
+
+def _grounding(said: dict[str, Any], known: _Candidate) -> Iterator[dict[str, Any]]:
+    """Which stretch of the text stands on which source. The provider counts bytes, OpenAI's shape characters."""
+    known.sources = objects(said.get("groundingChunks")) or known.sources
+    text = "".join(known.text).encode("utf-8", "replace")
+    for support in objects(said.get("groundingSupports")):
+        segment = support.get("segment")
+        places = support.get("groundingChunkIndices")
+        if not isinstance(segment, dict) or not isinstance(places, list):
+            continue
+        stretch = cast("dict[str, Any]", segment)
+        start, end = _stretch(stretch.get("startIndex"), stretch.get("endIndex"), stretch.get("text"), text)
+        for place in cast("list[object]", places):
+            if not isinstance(place, int) or not 0 <= place < len(known.sources):
+                continue
+            for source in known.sources[place].values():
+                if isinstance(source, dict) and isinstance(url := cast("dict[str, Any]", source).get("uri"), str):
+                    title = cast("dict[str, Any]", source).get("title")
+                    yield _annotation(start, end, url, title)
+
+
+def _citations(said: dict[str, Any], known: _Candidate) -> Iterator[dict[str, Any]]:
+    text = "".join(known.text).encode("utf-8", "replace")
+    for source in objects(said.get("citationSources")) or objects(said.get("citations")):
+        if isinstance(url := source.get("uri"), str):
+            start, end = _stretch(source.get("startIndex"), source.get("endIndex"), None, text)
+            yield _annotation(start, end, url, source.get("title"))
+
+
+def _annotation(start: int, end: int, url: str, title: Any) -> dict[str, Any]:
+    return {"start_index": start, "end_index": end, "url": url, "title": title if isinstance(title, str) else ""}
+
+
+def _stretch(start: Any, end: Any, quoted: Any, text: bytes) -> tuple[int, int]:
+    """The first character of a stretch that is given in bytes of the text, and the one behind its last."""
+    first = min(max(start, 0), len(text)) if isinstance(start, int) else 0
+    last = min(max(end, first), len(text)) if isinstance(end, int) else len(text)
+    if isinstance(quoted, str):
+        quote = quoted.encode("utf-8", "replace")
+        if text[first:last] != quote and (found := text.find(quote)) >= 0:
+            first, last = found, found + len(quote)
+    before = text[:first].decode("utf-8", "ignore")
+    return len(before), len(before) + len(text[first:last].decode("utf-8", "ignore"))
+
+
+# -- usage, logprobs, time
+
+
+def _usage(said: Any) -> dict[str, Any] | None:
+    """The usage in OpenAI's shape, with the provider's own fields beside it; none where there are no counts."""
+    if not isinstance(said, dict):
+        return None
+    fields = cast("dict[str, Any]", said)
+    if not any(name.endswith("TokenCount") and isinstance(value, int) for name, value in fields.items()):
+        return None
+    prompt, candidates = (
+        _count(fields, "promptTokenCount"),
+        _count(fields, "candidatesTokenCount", "responseTokenCount"),
+    )
+    thoughts, tools = _count(fields, "thoughtsTokenCount"), _count(fields, "toolUsePromptTokenCount")
+    total = _count(fields, "totalTokenCount")
+    # Some models count their thoughts among the candidates' tokens already.
+    included = 0 < thoughts <= candidates and total == prompt + tools + candidates
+    usage: dict[str, Any] = {
+        **fields,
+        "prompt_tokens": prompt,
+        "completion_tokens": candidates if included else candidates + thoughts,
+        "total_tokens": total or prompt + tools + candidates + (0 if included else thoughts),
+    }
+    prompted = _by_modality(fields.get("promptTokensDetails"))
+    if "cachedContentTokenCount" in fields:
+        prompted["cached_tokens"] = _count(fields, "cachedContentTokenCount")
+    completed = _by_modality(fields.get("candidatesTokensDetails") or fields.get("responseTokensDetails"))
+    if "thoughtsTokenCount" in fields:
+        completed["reasoning_tokens"] = thoughts
+    if prompted:
+        usage["prompt_tokens_details"] = prompted
+    if completed:
+        usage["completion_tokens_details"] = completed
+    return usage
+
+
+def _count(fields: dict[str, Any], *names: str) -> int:
+    return next((value for name in names if isinstance(value := fields.get(name), int)), 0)
+
+
+def _by_modality(details: Any) -> dict[str, Any]:
+    """Counts such as ``text_tokens`` and ``audio_tokens``."""
+    counts: dict[str, Any] = {}
+    for detail in objects(details):
+        modality, count = detail.get("modality"), detail.get("tokenCount")
+        if isinstance(modality, int):
+            modality = _MODALITIES[modality] if 0 <= modality < len(_MODALITIES) else None
+        if isinstance(modality, str) and isinstance(count, int):
+            name = f"{modality.lower()}_tokens"
+            counts[name] = counts.get(name, 0) + count
+    return counts
+
+
+def _logprobs(result: Any) -> list[dict[str, Any]]:
+    if not isinstance(result, dict):
+        return []
+    fields = cast("dict[str, Any]", result)
+    chosen = objects(fields.get("chosenCandidates"))
+    tops = objects(fields.get("topCandidates"))
+    tokens: list[dict[str, Any]] = []
+    for place, token in enumerate(chosen):
+        others = objects(tops[place].get("candidates")) if place < len(tops) else []
+        tokens.append({**_logprob(token), "top_logprobs": [_logprob(other) for other in others]})
+    return tokens
+
+
+def _logprob(token: dict[str, Any]) -> dict[str, Any]:
+    text = str(token.get("token") or "")
+    return {
+        "token": text,
+        "logprob": token.get("logProbability", 0.0),
+        "bytes": list(text.encode("utf-8", "replace")),
+    }
+
+
+def _seconds(time: Any) -> int:
+    """An RFC 3339 time as seconds since 1970; 0 where it is none."""
+    if not isinstance(time, str):
+        return 0
+    try:
+        return int(datetime.fromisoformat(time).timestamp())
+    except (ValueError, OverflowError, OSError):
+        return 0
