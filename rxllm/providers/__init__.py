@@ -9,6 +9,9 @@ from rxllm.providers._azure import AzureAIChat, AzureChat
 from rxllm.providers._base import Provider
 from rxllm.providers._cohere import COHERE_HAS_NOT, CohereChat
 from rxllm.providers._completions import CHAT_ONLY, TextCompletions
+from rxllm.providers._gemini import Gemini, VertexGemini
+from rxllm.providers._gemini_request import GEMINI_HAS_NOT, VERTEX_URL
+from rxllm.providers._google_auth import access_token
 from rxllm.providers._ollama import OLLAMA_HAS_NOT, OllamaChat
 from rxllm.providers._openai import OpenAIChat
 from rxllm.providers._responses import AzureResponses, OpenAIResponses
@@ -159,6 +162,23 @@ PROVIDERS: Final[dict[str, Provider]] = {
             ("TOGETHER_AI_API_BASE",),
             ("TOGETHERAI_API_KEY", "TOGETHER_API_KEY"),
             unsupported=CHAT_ONLY,
+        ),
+        Provider(
+            "gemini",
+            Gemini(),
+            "https://generativelanguage.googleapis.com/v1beta",
+            ("GEMINI_API_BASE",),
+            ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+            key_header="x-goog-api-key",
+            unsupported=GEMINI_HAS_NOT,
+        ),
+        Provider(
+            "vertex_ai",
+            VertexGemini(),
+            VERTEX_URL,
+            ("VERTEXAI_API_BASE",),
+            credentials=access_token,
+            unsupported=GEMINI_HAS_NOT,
         ),
         Provider("sim", _CHAT, "http://sim.invalid/v1", key_required=False),
     )
