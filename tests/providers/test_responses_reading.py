@@ -401,7 +401,7 @@ def test_comments_keepalives_and_unknown_events_are_no_part_of_the_answer() -> N
 
 def test_whole_response_that_failed_or_is_not_there_yet() -> None:
     """An error is the provider's; a response in the background is no answer."""
-    failed = {
+    failed: dict[str, Any] = {
         "object": "response",
         "status": "failed",
         "output": [],
