@@ -1,5 +1,6 @@
 """``completion()`` and ``acompletion()``: arguments become a Request, and a Request a Stream."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
@@ -118,6 +119,8 @@ def completion(
     }
     params = {name: value for name, value in {**named, **provider_params}.items() if value is not None}
     provider, wire_model = resolve(model, custom_llm_provider)
+    parts = {name: params.pop(name) for name in provider.key_parameters if name in params}
+    key = api_key or (json.dumps(parts) if parts else None)
     request = Request(
         model=model, messages=_plain(messages), params=params, provider=provider.name, wire_model=wire_model
     )
@@ -127,7 +130,7 @@ def completion(
         timeouts=timeouts_from(timeout),
         max_retries=_retries(max_retries, num_retries),
         api_base=_address(api_base, base_url),
-        api_key=SecretStr(api_key) if api_key else None,
+        api_key=SecretStr(key) if key else None,
         extra_headers={name: SecretStr(str(value)) for name, value in (extra_headers or {}).items()},
     )
     _check(http_client, stream_options, n)

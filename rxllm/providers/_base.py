@@ -75,6 +75,8 @@ class Provider:
         key_header: the header that takes the key: as ``Bearer`` in ``authorization``, as it is in any other.
         credentials: gives a key where neither the caller nor the environment has one, and may block for it. What it
             raises should be an ``AuthenticationError``.
+        key_parameters: parameters that together are a key, and so are neither sent nor shown as others are: where no
+            ``api_key`` is given, the key is a JSON object of them.
         stream_usage: whether usage can be asked for in a stream.
         unsupported: parameters in the OpenAI shape that the provider has not: ``UnsupportedParamsError``, or left out
             with ``drop_params=True``.
@@ -90,6 +92,7 @@ class Provider:
     key_required: bool = True
     key_header: str = "authorization"
     credentials: Callable[[Request], str] | None = None
+    key_parameters: tuple[str, ...] = ()
     stream_usage: bool = True
     unsupported: frozenset[str] = frozenset()
     variants: tuple[tuple[str, Dialect], ...] = ()
