@@ -41,11 +41,12 @@ class _AsyncBody(httpx.AsyncByteStream):
 
 
 def _proxy_for(url: httpx.URL) -> str | None:
-    """The proxy that the environment names for this URL."""
+    """The proxy that the environment names for this URL; one without a scheme is reached by http, as curl has it."""
     if proxy_bypass(url.host):
         return None
     proxies = getproxies()
-    return proxies.get(url.scheme) or proxies.get("all")
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 
 def _pool_options(url: httpx.URL, proxy: str | None, backend: Any) -> dict[str, Any]:
@@ -61,6 +62,16 @@ def _pool_options(url: httpx.URL, proxy: str | None, backend: Any) -> dict[str, 
     if proxy is None or not proxy.startswith("https:"):
         options["network_backend"] = backend
     return options
+
+
+def _proxy_options(address: str) -> dict[str, Any]:
+    """The proxy's URL, and the name and password that may stand in it."""
+    proxy = httpx.Proxy(address)
+    url = proxy.url
+    return {
+        "proxy_url": httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+        "proxy_auth": proxy.raw_auth,
+    }
 
 
 def _request(request: httpx.Request) -> httpcore.Request:
@@ -97,9 +108,9 @@ class SharedTransport(httpx.BaseTransport):
                 if proxy is None:
                     pool = httpcore.ConnectionPool(**options)
                 elif proxy.startswith("socks"):
-                    pool = httpcore.SOCKSProxy(proxy, **options)
+                    pool = httpcore.SOCKSProxy(**_proxy_options(proxy), **options)
                 else:
-                    pool = httpcore.HTTPProxy(proxy, **options)
+                    pool = httpcore.HTTPProxy(**_proxy_options(proxy), **options)
                 self._pools[url.scheme, proxy] = pool
             return pool
 
@@ -135,9 +146,9 @@ class SharedAsyncTransport(httpx.AsyncBaseTransport):
             if proxy is None:
                 pool = httpcore.AsyncConnectionPool(**options)
             elif proxy.startswith("socks"):
-                pool = httpcore.AsyncSOCKSProxy(proxy, **options)
+                pool = httpcore.AsyncSOCKSProxy(**_proxy_options(proxy), **options)
             else:
-                pool = httpcore.AsyncHTTPProxy(proxy, **options)
+                pool = httpcore.AsyncHTTPProxy(**_proxy_options(proxy), **options)
             self._pools[url.scheme, proxy] = pool
         return pool
 

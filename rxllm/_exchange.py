@@ -4,8 +4,8 @@
 
 ======================  ==============================================================================
 ``Send``                send this HTTP request; a ``Head``, or a ``Failure``
-``BODY``                read the body, ``feed()`` each piece of it and deliver what that gives, until a piece gives
-                        nothing and ``over`` is set; ``None``, also at the body's end, or a ``Failure``
+``BODY``                read the body, ``feed()`` each piece of it and deliver what that gives, until ``over`` is set;
+                        ``None``, also at the body's end, or a ``Failure``
 ``READ``                read one piece of the body; bytes, ``None`` at its end, or a ``Failure``
 a list of chunks        deliver them; nothing
 ``CLOSE``               hang up; nothing
@@ -30,7 +30,14 @@ from pydantic import SecretStr
 
 from rxllm._secrets import scrub
 from rxllm._timeouts import Timeouts
-from rxllm.exceptions import APIConnectionError, APIError, AuthenticationError, IncompleteStreamError, Timeout
+from rxllm.exceptions import (
+    APIConnectionError,
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    IncompleteStreamError,
+    Timeout,
+)
 from rxllm.providers._base import HTTPRequest, Provider, Reading
 from rxllm.types import ModelResponseStream, Request
 
@@ -99,7 +106,7 @@ class Head:
 class Failure:
     """What went wrong on the network, and in what words."""
 
-    kind: Literal["connect", "connect timeout", "timeout", "broken"]
+    kind: Literal["connect", "connect timeout", "timeout", "broken", "invalid"]
     reason: str
 
 
@@ -158,7 +165,10 @@ class Exchange:
         self._expect(call.timeouts.first)
         head = yield Send(http, call.timeouts.connect)
         if not isinstance(head, Head):
-            return self._broken(head, "before an answer"), isinstance(head, Failure) and head.kind != "timeout"
+            return self._broken(head, "before an answer"), isinstance(head, Failure) and head.kind not in (
+                "timeout",
+                "invalid",
+            )
         if not 200 <= head.status < 300:
             body = yield from self._error_body()
             yield CLOSE
@@ -168,7 +178,8 @@ class Exchange:
 
     def feed(self, data: bytes) -> list[ModelResponseStream]:
         """The chunks that a piece of the body completes."""
-        chunks = self._reading.feed(data)
+        reading = self._reading
+        chunks = reading.feed(data)
         if chunks:
             if not self._chunks:
                 chunks[0].response_headers = self._headers
@@ -176,6 +187,8 @@ class Exchange:
             self._fresh = True
         else:
             self._consider()
+        if reading.complete or reading.failure is not None:
+            self.over = True
         return chunks
 
     def time_left(self) -> float | None:
@@ -197,9 +210,7 @@ class Exchange:
     def _consider(self) -> None:
         """A piece of the body gave no chunk: it was the end, an event that gives none, or mere keep-alive."""
         reading = self._reading
-        if reading.complete or reading.failure is not None:
-            self.over = True
-        elif reading.events != self._events:
+        if reading.events != self._events:
             self._events = reading.events
             self._fresh = True
         elif (left := self.time_left()) is not None and left < 0:
@@ -262,6 +273,14 @@ class Exchange:
                 llm_provider=provider.name,
                 model=call.request.model,
             )
+        key = key.strip()  # files and pasted keys end in a new line
+        if not (key.isascii() and key.isprintable()):
+            key = ""
+            raise AuthenticationError(
+                f"The key for {provider.name} has characters in it that no key has.",
+                llm_provider=provider.name,
+                model=call.request.model,
+            )
         http = provider.dialect.http_request(call.request, base_url.rstrip("/"), key or None, provider)
         extra = {name.lower(): value.get_secret_value() for name, value in call.extra_headers.items()}
         self._secrets = [secret for secret in (key, *extra.values()) if secret]
@@ -281,6 +300,8 @@ class Exchange:
             case Failure("timeout"):
                 what, bound = ("further", timeouts.idle) if self._chunks else ("first", timeouts.first)
                 kind, message = Timeout, f"No {what} event within {bound:g} seconds; {came}."
+            case Failure("invalid"):
+                kind, message = BadRequestError, "The request is no valid HTTP: look at the headers and the address."
             case Failure("connect", reason):
                 kind, message = APIConnectionError, f"No connection: {reason}"
             case Failure(_, reason):

@@ -1,45 +1,52 @@
 """Awaiting something that another thread, or another task, may cut short."""
 
 import asyncio
-import threading
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 __all__ = ["Interruptible"]
 
-_T = TypeVar("_T")
-
 
 class Interruptible:
-    """Runs coroutines as tasks, one at a time, until it is interrupted; then they are cancelled, and no more begin."""
+    """What a task awaits between ``begin()`` and ``end()`` can be cancelled from elsewhere, and the task is not.
+
+    It is awaited in the consumer's own task, so that whoever cancels that (a timeout, an anyio scope) reaches what is
+    awaited directly, and can clean up as if nothing of ours stood between.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._interrupted = False
         self._task: asyncio.Task[Any] | None = None
         self._event_loop: asyncio.AbstractEventLoop | None = None
+        self._cancelled = False
 
-    async def run(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T | None:
-        """What ``work()`` gives; ``None`` where it was interrupted. A consumer that is cancelled takes it along."""
-        with self._lock:
-            if self._interrupted:
-                return None
+    @property
+    def busy(self) -> bool:
+        """Whether somebody awaits."""
+        return self._task is not None
+
+    def begin(self) -> None:
+        """The running task is about to await."""
+        if self._event_loop is None:
             self._event_loop = asyncio.get_running_loop()
-            self._task = task = self._event_loop.create_task(work())
-        try:
-            return await task
-        except asyncio.CancelledError:
-            current = asyncio.current_task()
-            if not self._interrupted or not task.cancelled() or (current is not None and current.cancelling()):
-                raise
-            return None
-        finally:
-            self._task = None
+        self._task = asyncio.current_task()
+
+    def end(self) -> None:
+        """It awaits no more."""
+        self._task = None
 
     def interrupt(self) -> None:
-        """Cancels what runs, from any thread."""
-        with self._lock:
-            self._interrupted = True
-            task, event_loop = self._task, self._event_loop
-        if task is not None and event_loop is not None:
-            event_loop.call_soon_threadsafe(task.cancel)
+        """Cancels what is awaited, from any thread."""
+        if self._event_loop is not None:
+            self._event_loop.call_soon_threadsafe(self._cancel)
+
+    def absorb(self) -> bool:
+        """After a CancelledError: whether it was ``interrupt()``'s and nobody else's, and the task may go on."""
+        if not self._cancelled or self._task is None:
+            return False
+        self._cancelled = False
+        return self._task.uncancel() == 0
+
+    def _cancel(self) -> None:
+        # On the event loop: the task that stands here, if any, is between begin() and end().
+        if self._task is not None and not self._cancelled:
+            self._cancelled = True
+            self._task.cancel()

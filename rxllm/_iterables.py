@@ -115,10 +115,14 @@ class _Threaded(AsyncIterator[Any]):
     def __init__(self, iterator: Iterator[Any], *, blocking: bool) -> None:
         self._iterator = iterator
         self._blocking = blocking
+        self._running: asyncio.Future[Any] | None = None
 
     async def __anext__(self) -> Any:
         if self._blocking:
-            item = await asyncio.to_thread(next, self._iterator, _END)
+            loop = asyncio.get_running_loop()
+            self._running = loop.run_in_executor(None, next, self._iterator, _END)
+            # A thread cannot be cancelled: it goes on, and what it still brings is let go of.
+            item = await asyncio.shield(self._running)
         else:
             item = next(self._iterator, _END)
         if item is _END:
@@ -126,6 +130,15 @@ class _Threaded(AsyncIterator[Any]):
         return item
 
     async def aclose(self) -> None:
+        """Closes the iterator: at once, or when the thread that is in it comes back."""
+        if self._running is None or self._running.done():
+            self._close()
+        else:
+            self._running.add_done_callback(self._close)
+
+    def _close(self, done: "asyncio.Future[Any] | None" = None) -> None:
+        if done is not None and not done.cancelled():
+            done.exception()  # nobody else asks for it any more
         close = getattr(self._iterator, "close", None)
         if close is not None:
             close()
@@ -135,16 +148,18 @@ class _AsyncReading:
     def __init__(self, iterator: AsyncIterator[Any]) -> None:
         self._iterator = iterator
         self._interruptible = Interruptible()
-        self._busy = self._closed = False
+        self._closed = False
 
     async def pull(self) -> list[Any] | None:
-        if self._closed:
-            return None
-        self._busy = True
+        self._interruptible.begin()
         try:
-            item = await self._interruptible.run(self._next)
+            item = _END if self._closed else await anext(self._iterator, _END)
+        except asyncio.CancelledError:
+            if not self._interruptible.absorb():
+                raise
+            item = _END
         finally:
-            self._busy = False
+            self._interruptible.end()
             if self._closed:
                 await self.aclose()
         return None if item is _END or self._closed else [_as_chunk(item)]
@@ -157,14 +172,12 @@ class _AsyncReading:
         if self._closed:
             return False
         self._closed = True
-        if self._busy:
-            self._interruptible.interrupt()
-        return not self._busy
+        if not self._interruptible.busy:
+            return True
+        self._interruptible.interrupt()
+        return False
 
     async def aclose(self) -> None:
         close = getattr(self._iterator, "aclose", None)
         if close is not None:
             await close()
-
-    async def _next(self) -> Any:
-        return await anext(self._iterator, _END)

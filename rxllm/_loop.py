@@ -16,6 +16,7 @@ and not reactivex's current-thread trampoline: a ``for`` inside somebody's callb
 import asyncio
 import contextlib
 import heapq
+import math
 import queue
 import threading
 import time
@@ -34,6 +35,9 @@ from rxllm import _workers
 __all__ = ["AsyncReading", "Loop", "Source", "SyncReading", "TaskLoop", "ThreadLoop"]
 
 _T = TypeVar("_T")
+
+# What a reading brings: items, its end, or what it raised.
+_Packet = list[Any] | BaseException | None
 
 # How many packets a pump may be ahead of its loop.
 _BUFFERED_PACKETS: Final = 4
@@ -114,22 +118,24 @@ class _Action(abc.DisposableBase):
     def dispose(self) -> None:
         if not self.cancelled:
             self.cancelled = True
-            if self.timer:
-                self._scheduler.timer_cancelled()
+            self._scheduler.cancel(self)
             self._inner.dispose()
 
 
 class _Port(abc.DisposableBase):
     """An open reading in a loop, and the observer that it feeds."""
 
-    __slots__ = ("closed", "items", "loop", "observer", "pumped", "reading", "slots")
+    __slots__ = ("arrived", "closed", "items", "loop", "observer", "pump", "pumped", "reading", "slots")
 
     def __init__(self, loop: "Loop", reading: Any, observer: abc.ObserverBase[Any], slots: Any) -> None:
         self.loop = loop
         self.reading = reading
         self.observer = observer
         self.items: Iterator[Any] = iter(())
+        # When the items came: those that were read in place came before any timer was set.
+        self.arrived = 0.0
         self.pumped = False
+        self.pump: Any = None
         self.closed = False
         self.slots = slots
 
@@ -191,12 +197,14 @@ class Loop(PeriodicScheduler):
         """Runs ``action`` on the loop's thread at ``duetime``."""
         return self.schedule_relative(self.to_datetime(duetime) - self.now, action, state)
 
-    def timer_cancelled(self) -> None:
-        """A timer was disposed of; it stays in the heap until it would be due, and counts no more."""
+    def cancel(self, item: _Action) -> None:
+        """Something scheduled was disposed of. A timer stays in the heap until it would be due, and counts no more."""
         with self._mutex:
-            self._live_timers -= 1
-            if not self._live_timers:
-                self._timers.clear()
+            if item.timer:
+                item.timer = False
+                self._live_timers -= 1
+                if not self._live_timers:
+                    self._timers.clear()
 
     # -- readings
 
@@ -217,8 +225,7 @@ class Loop(PeriodicScheduler):
         """Closes a port, from any thread."""
         if self._drop(port):
             self._close_reading(port)
-            if threading.get_ident() != self._thread:
-                self._wake()
+            self._wake()
 
     def stop(self) -> None:
         """Ends everything that runs on this loop, from any thread."""
@@ -227,8 +234,15 @@ class Loop(PeriodicScheduler):
             self.detach(port)
         with self._mutex:
             self._actions.clear()
+            for _, _, item in self._timers:
+                item.timer = False
             self._timers.clear()
             self._live_timers = 0
+        self._wake()
+
+    def unsubscribe(self) -> None:
+        """Ends the loop's own subscription, from any thread. What others share with it goes on."""
+        self.subscription.dispose()
         self._wake()
 
     def _drop(self, port: _Port) -> bool:
@@ -249,17 +263,21 @@ class Loop(PeriodicScheduler):
         if error is None:
             port.observer.on_completed()
         else:
+            self._close_reading(port)
             port.observer.on_error(error)
 
-    def _receive(self, port: _Port, packet: "list[Any] | Exception | None") -> None:
+    def _receive(self, port: _Port, packet: _Packet) -> None:
         """What a pump or a read brought."""
         if port.closed:
             return
         if isinstance(packet, list):
             port.items = iter(packet)
             self._current = port
-        else:
+        elif packet is None or isinstance(packet, Exception):
             self._finish(port, packet)
+        else:
+            self.detach(port)
+            raise packet
 
     # -- turns
 
@@ -304,28 +322,30 @@ class Loop(PeriodicScheduler):
                 break
 
     def _run_what_is_due(self) -> None:
-        """Runs one action: the first undelayed one, else the first timer that is due."""
-        if self._actions:
-            item = self._actions.popleft()
-            if not item.cancelled:
-                item.invoke()
-            return
+        """Runs one action: the first undelayed one, else the first timer that is due.
+
+        What had arrived before a timer was due is delivered before it: a slow consumer's own time is no silence of the
+        source.
+        """
         with self._mutex:
-            while self._timers and self._timers[0][2].cancelled:
-                heapq.heappop(self._timers)
-            if not self._timers or self._timers[0][0] > time.monotonic():
-                return
-            item = heapq.heappop(self._timers)[2]
-            self._live_timers -= 1
-            item.timer = False
-        item.invoke()
+            if self._actions:
+                item = self._actions.popleft()
+            else:
+                while self._timers and self._timers[0][2].cancelled:
+                    heapq.heappop(self._timers)
+                if not self._timers or self._timers[0][0] > min(time.monotonic(), self._oldest_arrival()):
+                    return
+                item = heapq.heappop(self._timers)[2]
+                self._live_timers -= 1
+                item.timer = False
+        if not item.cancelled:
+            item.invoke()
 
     def _reading_port(self) -> _Port | None:
         """The port to read in place: the only one, with nothing scheduled; ``None`` if pumps are wanted."""
-        if len(self._ports) == 1 and not self._live_timers and not self._actions:
-            port = self._ports[0]
-            if not port.pumped:
-                return port
+        ports = self._ports[:2]
+        if len(ports) == 1 and not (ports[0].pumped or self._live_timers or self._actions):
+            return ports[0]
         return None
 
     def _seconds_to_wait(self) -> float | None:
@@ -360,8 +380,13 @@ class Loop(PeriodicScheduler):
             self._stir()
 
     def _stir(self) -> None:
-        """Something was added: if nobody drives, somebody has to; if it came from another thread, the driver wakes."""
+        """Something was added: if nobody drives, somebody has to; if the driver waits, it wakes.
+
+        On the loop's own thread it can wait all the same: on an event loop, another task has added something.
+        """
         if self._thread == threading.get_ident():
+            if self._waiting:
+                self._wake()
             return
         with self._mutex:
             start = not self._driven
@@ -410,6 +435,10 @@ class Loop(PeriodicScheduler):
         self.schedule(action)
 
     @abstractmethod
+    def _oldest_arrival(self) -> float:
+        """When the oldest packet that is still to be delivered arrived; infinity where there is none."""
+
+    @abstractmethod
     def _open(self, source: Source, observer: abc.ObserverBase[Any]) -> _Port:
         """A port on a reading of the loop's own kind."""
 
@@ -431,17 +460,19 @@ class ThreadLoop(Loop):
 
     def __init__(self, *, pulled: bool = True) -> None:
         super().__init__(pulled=pulled)
-        self._inbox: queue.SimpleQueue[tuple[_Port, list[Any] | Exception | None] | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[float, _Port, _Packet] | None] = queue.SimpleQueue()
+        self._arrived: deque[tuple[float, _Port, _Packet]] = deque()  # taken from the inbox, still to be delivered
         self._woken = False
 
     def pull(self, source: Observable[_T]) -> Generator[_T, None, None]:
         """The items of ``source``, read as they are asked for. Leaving it cancels."""
         try:
+            self._thread = threading.get_ident()
             self._subscribe(source)
             for step in self._turns():
                 if step is _READ:
                     self._thread = threading.get_ident()
-                    self._read()
+                    self._read(self._ports[:1])
                 elif step is _WAIT:
                     self._thread = threading.get_ident()
                     self._wait()
@@ -459,53 +490,75 @@ class ThreadLoop(Loop):
     def drive(self) -> None:
         """Runs until nothing is left to drive."""
         self._thread = threading.get_ident()
-        try:
-            for step in self._turns():
-                if step is _READ:
-                    self._read()
-                elif step is _WAIT:
-                    self._wait()
-        except BaseException:
-            # A callback of the consumer's own raised. reactivex disposes of nothing then.
-            self.stop()
-            self._retire()
-            raise
+        while True:
+            try:
+                for step in self._turns():
+                    if step is _READ:
+                        self._read(self._ports[:1])
+                    elif step is _WAIT:
+                        self._wait()
+            except Exception as error:  # noqa: BLE001  a callback of the consumer's own raised
+                # reactivex disposes of nothing then. What others share with this consumer goes on.
+                self.subscription.dispose()
+                hook = threading.ExceptHookArgs((type(error), error, error.__traceback__, threading.current_thread()))
+                threading.excepthook(hook)
+            except BaseException:
+                self.stop()
+                self._retire()
+                raise
+            else:
+                return
 
-    def _read(self) -> None:
-        try:
-            port = self._ports[0]
-        except IndexError:  # another thread has just closed it
-            return
-        try:
-            packet = port.reading.pull()
-        except Exception as error:  # noqa: BLE001  whatever a source raises is its observer's on_error
-            self._receive(port, error)
-            return
-        except BaseException:
-            self.detach(port)
-            raise
-        if packet is None:
-            self._receive(port, None)
-            port.reading.drain()
-        elif not port.closed:
-            port.items = iter(packet)
-            self._current = port
+    def _read(self, ports: list[_Port]) -> None:
+        """Reads in place, from the first of ``ports``; there is none where another thread has just closed it."""
+        for port in ports:
+            try:
+                packet = port.reading.pull()
+            except Exception as error:  # noqa: BLE001  whatever a source raises is its observer's on_error
+                self._receive(port, error)
+                return
+            except BaseException:
+                self.detach(port)
+                raise
+            if packet is None:
+                try:
+                    self._receive(port, None)
+                finally:
+                    port.reading.drain()
+            elif not port.closed:
+                port.items = iter(packet)
+                self._current = port
 
     def _wait(self) -> None:
         for port in list(self._ports):
             if not port.pumped and not self._start_pump(port):
                 # The interpreter is shutting down and starts no thread any more: this one reads, and timers are late.
-                self._read()
+                self._read([port])
                 return
         self._waiting = True
         try:
-            message = self._inbox.get(timeout=self._seconds_to_wait()) if self._is_idle() else None
+            if self._is_idle() and not self._arrived:
+                message = self._inbox.get(timeout=self._seconds_to_wait())
+                if message is not None:
+                    self._arrived.append(message)
         except queue.Empty:
             return
         finally:
             self._waiting = self._woken = False
-        if message is not None:
-            self._receive(*message)
+        if self._arrived:
+            arrived, port, packet = self._arrived.popleft()
+            port.arrived = arrived
+            self._receive(port, packet)
+
+    def _oldest_arrival(self) -> float:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                message = self._inbox.get_nowait()
+                if message is not None:
+                    self._arrived.append(message)
+        if self._current is not None:
+            return self._current.arrived
+        return self._arrived[0][0] if self._arrived else math.inf
 
     def _start_pump(self, port: _Port) -> bool:
         port.pumped = True
@@ -517,16 +570,16 @@ class ThreadLoop(Loop):
 
     def _pump(self, port: _Port) -> None:
         """Reads, and does nothing else."""
-        packet: list[Any] | Exception | None = []
+        packet: _Packet = []
         while isinstance(packet, list):
             port.slots.acquire()
             if port.closed:
                 return
             try:
                 packet = port.reading.pull()
-            except Exception as error:  # noqa: BLE001  whatever a source raises is its observer's on_error
+            except BaseException as error:  # noqa: BLE001  whatever a source raises is for the loop to deliver
                 packet = error
-            self._inbox.put((port, packet))
+            self._inbox.put((time.monotonic(), port, packet))
         if packet is None:
             port.reading.drain()
 
@@ -552,13 +605,15 @@ class TaskLoop(Loop):
     def __init__(self, event_loop: asyncio.AbstractEventLoop, *, pulled: bool = True) -> None:
         super().__init__(pulled=pulled)
         self._event_loop = event_loop
-        self._inbox: deque[tuple[_Port, list[Any] | Exception | None]] = deque()
+        self._inbox: deque[tuple[float, _Port, _Packet]] = deque()
         self._waiter: asyncio.Future[None] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._pumps: set[_Port] = set()
+        self._closings: set[asyncio.Task[None]] = set()
 
     async def pull(self, source: Observable[_T]) -> AsyncGenerator[_T, None]:
         """The items of ``source``, read as they are asked for. Leaving it cancels."""
         try:
+            self._thread = threading.get_ident()
             self._subscribe(source)
             for step in self._turns():
                 if step is _READ:
@@ -581,48 +636,53 @@ class TaskLoop(Loop):
         """Runs until nothing is left to drive."""
         self._thread = threading.get_ident()
         try:
-            for step in self._turns():
-                if step is _READ:
-                    await self._read()
-                elif step is _WAIT:
-                    await self._wait()
-        except Exception as error:  # noqa: BLE001  a callback of the consumer's own raised
-            self.stop()
-            self._retire()
-            context = {"message": "A callback of a Stream raised", "exception": error}
-            self._event_loop.call_exception_handler(context)
-        except BaseException:
-            self.stop()
-            self._retire()
-            raise
+            while True:
+                try:
+                    for step in self._turns():
+                        if step is _READ:
+                            await self._read()
+                        elif step is _WAIT:
+                            await self._wait()
+                except Exception as error:  # noqa: BLE001  a callback of the consumer's own raised
+                    # reactivex disposes of nothing then. What others share with this consumer goes on.
+                    self.subscription.dispose()
+                    context = {"message": "A callback of a Stream raised", "exception": error}
+                    self._event_loop.call_exception_handler(context)
+                except BaseException:
+                    self.stop()
+                    self._retire()
+                    raise
+                else:
+                    return
         finally:
             await self._settle()
 
     async def _read(self) -> None:
-        try:
-            port = self._ports[0]
-        except IndexError:  # another thread has just closed it
-            return
-        try:
-            packet = await port.reading.pull()
-        except Exception as error:  # noqa: BLE001  whatever a source raises is its observer's on_error
-            self._receive(port, error)
-            return
-        except BaseException:
-            self.detach(port)
-            raise
-        if packet is None:
-            self._receive(port, None)
-            await port.reading.drain()
-        elif not port.closed:
-            port.items = iter(packet)
-            self._current = port
+        """Reads in place, from the only port; there is none where another thread has just closed it."""
+        for port in self._ports[:1]:
+            try:
+                packet = await port.reading.pull()
+            except Exception as error:  # noqa: BLE001  whatever a source raises is its observer's on_error
+                self._receive(port, error)
+                return
+            except BaseException:
+                self.detach(port)
+                raise
+            if packet is None:
+                try:
+                    self._receive(port, None)
+                finally:
+                    await port.reading.drain()
+            elif not port.closed:
+                port.items = iter(packet)
+                self._current = port
 
     async def _wait(self) -> None:
         for port in list(self._ports):
             if not port.pumped:
                 port.pumped = True
-                self._keep(self._event_loop.create_task(self._pump(port)))
+                port.pump = self._event_loop.create_task(self._pump(port))
+                self._pumps.add(port)
         if not self._inbox:
             self._waiting = True
             self._waiter = waiter = self._event_loop.create_future()
@@ -636,33 +696,39 @@ class TaskLoop(Loop):
                 self._waiter = None
                 if timer is not None:
                     timer.cancel()
-        if self._inbox:
-            self._receive(*self._inbox.popleft())
+        if self._inbox and not self._actions:
+            arrived, port, packet = self._inbox.popleft()
+            port.arrived = arrived
+            self._receive(port, packet)
+
+    def _oldest_arrival(self) -> float:
+        if self._current is not None:
+            return self._current.arrived
+        return self._inbox[0][0] if self._inbox else math.inf
 
     async def _pump(self, port: _Port) -> None:
         """Reads, and does nothing else."""
-        packet: list[Any] | Exception | None = []
-        while isinstance(packet, list):
-            await port.slots.acquire()
-            if port.closed:
-                return
-            try:
-                packet = await port.reading.pull()
-            except Exception as error:  # noqa: BLE001  whatever a source raises is its observer's on_error
-                packet = error
-            self._inbox.append((port, packet))
-            self._wake_here()
-        if packet is None:
-            await port.reading.drain()
-
-    def _keep(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        packet: _Packet = []
+        try:
+            while isinstance(packet, list):
+                await port.slots.acquire()
+                if port.closed:
+                    return
+                try:
+                    packet = await port.reading.pull()
+                except BaseException as error:  # noqa: BLE001  whatever a source raises is for the loop to deliver
+                    packet = error
+                self._inbox.append((time.monotonic(), port, packet))
+                self._wake_here()
+            if packet is None:
+                await port.reading.drain()
+        finally:
+            self._pumps.discard(port)
 
     async def _settle(self) -> None:
-        """Waits until what was let go of is gone."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        """Waits until what was let go of is gone; what others still need goes on."""
+        while waited := [*self._closings, *(port.pump for port in self._pumps if port.closed)]:
+            await asyncio.wait(waited)
 
     def _open(self, source: Source, observer: abc.ObserverBase[Any]) -> _Port:
         return _Port(self, source.open_async(), observer, asyncio.Semaphore(_BUFFERED_PACKETS))
@@ -673,7 +739,9 @@ class TaskLoop(Loop):
             self._on_event_loop(self._let_go, port)
 
     def _let_go(self, port: _Port) -> None:
-        self._keep(self._event_loop.create_task(port.reading.aclose()))
+        closing = self._event_loop.create_task(port.reading.aclose())
+        self._closings.add(closing)
+        closing.add_done_callback(self._closings.discard)
 
     def _on_event_loop(self, call: Callable[..., None], *arguments: Any) -> None:
         """Calls on the event loop's thread: now if this is it."""

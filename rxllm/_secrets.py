@@ -11,7 +11,9 @@ __all__ = ["scrub"]
 def scrub(error: APIError, secrets: Iterable[str]) -> APIError:
     """``error`` with every secret in it replaced by ``***``: some servers echo the key they were sent."""
     # A longer secret first, in case one is part of another; very short ones would tear ordinary words apart.
-    found = sorted((secret for secret in secrets if len(secret) >= 4), key=len, reverse=True)
+    # Libraries quote what they complain of, so that its quoted form is looked for too.
+    forms = {form for secret in secrets for form in (secret, repr(secret)[1:-1]) if len(form) >= 4}
+    found = sorted(forms, key=len, reverse=True)
 
     def clean(value: Any) -> Any:
         if isinstance(value, str):

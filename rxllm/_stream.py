@@ -128,7 +128,7 @@ class Stream(Pipeable[_T_co]):
         else:
             loop = ThreadLoop(pulled=False)
         loop.begin(super()._subscribe_core, observer)
-        return Disposable(loop.stop)
+        return Disposable(loop.unsubscribe)
 
     # -- composing
 

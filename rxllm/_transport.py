@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
 from typing import Any
 
 import httpcore
@@ -43,6 +43,8 @@ def _failure(error: Exception) -> Failure:
             return Failure("timeout", reason)
         case "ConnectError" | "ProxyError" | "UnsupportedProtocol":
             return Failure("connect", reason)
+        case "LocalProtocolError":
+            return Failure("invalid", "")  # its words quote the header that it complains of
         case _:
             return Failure("broken", reason)
 
@@ -56,15 +58,16 @@ def _is_plain(response: httpx.Response) -> bool:
     return bool(response.headers.get("content-encoding", "identity") == "identity")
 
 
+def _socket_of(response: httpx.Response) -> Any:
+    stream = response.extensions.get("network_stream")
+    return None if stream is None else stream.get_extra_info("socket")
+
+
 def _answer(ask: Ask) -> Told:
     try:
         return ask.question()
     except APIError as error:
         return error
-
-
-async def _answer_aside(ask: Ask) -> Told:
-    return await asyncio.to_thread(_answer, ask)
 
 
 class _Reader:
@@ -79,9 +82,6 @@ class _Reader:
         self._in_body = False
         # A list, since taking from it is atomic: whoever gets the response closes it.
         self._responses: list[httpx.Response] = []
-        # Without a lock: pull() says that it is busy and then looks whether to stop; close() says to stop and then
-        # looks who is busy. One of the two sees the other.
-        self._busy = False
         self._closed = False
 
     def _timeout(self) -> dict[str, float | None]:
@@ -121,6 +121,9 @@ class SyncReader(_Reader):
     def __init__(self, call: Call, client: httpx.Client | httpx.BaseTransport | None = None) -> None:
         super().__init__(call, client)
         self._body: Iterator[bytes] = iter(())
+        # Without a lock: pull() says that it is busy and then looks whether to stop; close() says to stop and then
+        # looks who is busy. One of the two sees the other.
+        self._busy = False
 
     def pull(self) -> list[ModelResponseStream] | None:
         """The next chunks, ``None`` at the end.
@@ -132,12 +135,13 @@ class SyncReader(_Reader):
         try:
             if self._in_body and not self._closed:
                 exchange = self._exchange
-                for data in self._body:
-                    chunks = exchange.feed(data)
-                    if chunks:
-                        return chunks
-                    if exchange.over:
-                        break
+                if not exchange.over:
+                    for data in self._body:
+                        chunks = exchange.feed(data)
+                        if chunks:
+                            return chunks
+                        if exchange.over:
+                            break
                 self._in_body = False
             return self._advance()
         except _NETWORK_ERRORS as error:
@@ -167,12 +171,16 @@ class SyncReader(_Reader):
         """After the end: gives the connection a moment to come free for the next request, and lets go of it."""
         self._exchange.drain(_DRAIN)
         self._busy = True
+        # A client of the user's own knows no deadline but its read timeout.
+        alarm = None if self._client is None else self._alarm()
         try:
             while (self._exchange.time_left() or 0) > 0 and next(self._body, None) is not None:
                 pass
         except _NETWORK_ERRORS:
             pass
         finally:
+            if alarm is not None:
+                alarm.cancel()
             self._busy = False
             self._closed = True
             self._hang_up()
@@ -202,6 +210,17 @@ class SyncReader(_Reader):
                 self._hang_up()
         return None
 
+    def _alarm(self) -> threading.Timer | None:
+        """Wakes the read after a while, where there is a socket to be shut."""
+        if not self._responses or _socket_of(self._responses[0]) is None:
+            return None
+        alarm = threading.Timer(_DRAIN, self._control.cancel)
+        alarm.daemon = True
+        alarm.name = "rxllm-alarm"
+        with contextlib.suppress(RuntimeError):  # the interpreter is shutting down
+            alarm.start()
+        return alarm
+
     def _read(self) -> Told:
         try:
             return next(self._body, None)
@@ -211,15 +230,19 @@ class SyncReader(_Reader):
     def _send(self, step: Send) -> Told:
         self._hang_up()
         self._renew_control(step)
-        request = self._build(step)
         try:
+            request = self._build(step)
             if isinstance(self._client, httpx.Client):
                 response = self._client.send(request, stream=True, follow_redirects=False)
             else:
                 response = (self._client or shared_transport()).handle_request(request)
         except _NETWORK_ERRORS as error:
             return _failure(error)
+        except (httpx.InvalidURL, UnicodeError):
+            return Failure("invalid", "")
         self._responses.append(response)
+        if self._client is not None:
+            self._control.hold(_socket_of(response))
         self._body = iter(response.stream) if _is_plain(response) else response.iter_bytes()  # type: ignore[arg-type]
         return _head(response)
 
@@ -245,16 +268,17 @@ class AsyncReader(_Reader):
         Raises:
             APIError: the exchange failed.
         """
-        self._busy = True
+        self._interruptible.begin()
         try:
             if self._in_body and not self._closed and self._body is not None:
                 exchange = self._exchange
-                async for data in self._body:
-                    chunks = exchange.feed(data)
-                    if chunks:
-                        return chunks
-                    if exchange.over:
-                        break
+                if not exchange.over:
+                    async for data in self._body:
+                        chunks = exchange.feed(data)
+                        if chunks:
+                            return chunks
+                        if exchange.over:
+                            break
                 self._in_body = False
             return await self._advance()
         except _NETWORK_ERRORS as error:
@@ -262,11 +286,16 @@ class AsyncReader(_Reader):
             self._in_body = False
             self._told = _failure(error)
             return await self._advance()
+        except asyncio.CancelledError:
+            if self._interruptible.absorb():
+                return None
+            self._closed = True
+            raise
         except BaseException:
             self._closed = True
             raise
         finally:
-            self._busy = False
+            self._interruptible.end()
             if self._closed:
                 await self._hang_up()
 
@@ -275,10 +304,8 @@ class AsyncReader(_Reader):
         if self._closed:
             return False
         self._closed = True
-        if not self._busy:
+        if not self._interruptible.busy:
             return True
-        self._control.cancel()
-        # While connecting there is no socket yet to shut.
         self._interruptible.interrupt()
         return False
 
@@ -289,15 +316,18 @@ class AsyncReader(_Reader):
     async def drain(self) -> None:
         """After the end: gives the connection a moment to come free for the next request, and lets go of it."""
         self._exchange.drain(_DRAIN)
-        self._busy = True
+        self._interruptible.begin()
         try:
             async with asyncio.timeout(_DRAIN):
                 while self._body is not None and await anext(self._body, None) is not None:
                     pass
         except (*_NETWORK_ERRORS, TimeoutError):
             pass
+        except asyncio.CancelledError:
+            if not self._interruptible.absorb():
+                raise
         finally:
-            self._busy = False
+            self._interruptible.end()
             self._closed = True
             await self._hang_up()
 
@@ -318,11 +348,11 @@ class AsyncReader(_Reader):
                 return step
             elif isinstance(step, Send):
                 await self._hang_up()
-                told = await self._interruptible.run(partial(self._send, step))
+                told = await self._send(step)
             elif isinstance(step, Sleep):
-                await self._interruptible.run(partial(asyncio.sleep, step.seconds))
+                await asyncio.sleep(step.seconds)
             elif isinstance(step, Ask):
-                told = await self._interruptible.run(partial(_answer_aside, step))
+                told = await asyncio.to_thread(_answer, step)
             elif step is CLOSE:
                 await self._hang_up()
         return None
@@ -335,14 +365,16 @@ class AsyncReader(_Reader):
 
     async def _send(self, step: Send) -> Told:
         self._renew_control(step)
-        request = self._build(step)
         try:
+            request = self._build(step)
             if isinstance(self._client, httpx.AsyncClient):
                 response = await self._client.send(request, stream=True, follow_redirects=False)
             else:
                 response = await (self._client or await shared_async_transport()).handle_async_request(request)
         except _NETWORK_ERRORS as error:
             return _failure(error)
+        except (httpx.InvalidURL, UnicodeError):
+            return Failure("invalid", "")
         self._responses.append(response)
         self._body = aiter(response.stream) if _is_plain(response) else response.aiter_bytes()  # type: ignore[arg-type]
         return _head(response)

@@ -6,6 +6,7 @@ last line is ``subscribe()`` still gets every item.
 
 import asyncio
 import atexit
+import os
 import sys
 import threading
 from collections.abc import Coroutine
@@ -28,6 +29,7 @@ class _TaskLoop(Protocol):
 
 
 _running: dict[threading.Thread, _ThreadLoop] = {}
+_waiting: list[_ThreadLoop] = []
 # asyncio itself holds its tasks weakly.
 _tasks: set[asyncio.Task[None]] = set()
 _hooked = False
@@ -48,7 +50,12 @@ def start(loop: _ThreadLoop) -> None:
 
     thread = threading.Thread(target=work, name="rxllm-worker", daemon=True)
     _running[thread] = loop
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:
+        # The interpreter is shutting down and starts no thread any more: whoever waits for the others drives it.
+        del _running[thread]
+        _waiting.append(loop)
 
 
 def start_task(loop: _TaskLoop, event_loop: asyncio.AbstractEventLoop) -> None:
@@ -62,14 +69,27 @@ def _join() -> None:
     """Waits for the workers; Ctrl-C, now or as what ended the main thread, stops them instead."""
     interrupted = isinstance(getattr(sys, "last_value", None), KeyboardInterrupt)
     try:
-        while _running and not interrupted:
+        while (_running or _waiting) and not interrupted:
+            while _waiting:
+                _waiting.pop().drive()
             for thread in list(_running):
                 thread.join(_SHORT_WAIT)
     except KeyboardInterrupt:
         interrupted = True
     if interrupted:
         threads = dict(_running)
-        for loop in threads.values():
+        for loop in (*threads.values(), *_waiting):
             loop.stop()
         for thread in threads:
             thread.join(_LAST_WAIT)
+
+
+def _forget() -> None:
+    """After a fork none of the threads is there any more."""
+    _running.clear()
+    _waiting.clear()
+    _tasks.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

@@ -36,7 +36,8 @@ class _Shape(BaseModel):
     """A model that keeps unknown fields and can be read like a dictionary too."""
 
     # Providers send fields named model_...; none of them is a method of ours to protect.
-    model_config = ConfigDict(extra="allow", protected_namespaces=())
+    # Built when first used: importing rxllm would take twice as long.
+    model_config = ConfigDict(extra="allow", protected_namespaces=(), defer_build=True)
 
     def __getitem__(self, name: str) -> Any:
         if name in type(self).model_fields or name in (self.__pydantic_extra__ or ()):
@@ -115,7 +116,7 @@ class ChatCompletionDeltaToolCall(_Shape):
     index: int = 0
     id: str | None = None
     type: str | None = None
-    function: FunctionDelta = Field(default_factory=FunctionDelta)
+    function: FunctionDelta = Field(default_factory=lambda: FunctionDelta())
 
 
 class Delta(_Shape):
@@ -140,7 +141,7 @@ class StreamingChoices(_Shape):
     """
 
     index: int = 0
-    delta: Delta = Field(default_factory=Delta)
+    delta: Delta = Field(default_factory=lambda: Delta())
     finish_reason: str | None = None
     native_finish_reason: str | None = None
     logprobs: dict[str, Any] | None = None
@@ -175,7 +176,7 @@ class ModelResponseStream(_HasResponse):
     """
 
     id: str = ""
-    choices: list[StreamingChoices] = Field(default_factory=BlankChoices)
+    choices: list[StreamingChoices] = Field(default_factory=lambda: BlankChoices())
     created: int = 0
     model: str = ""
     object: str = "chat.completion.chunk"
@@ -218,7 +219,7 @@ class ChatCompletionMessageToolCall(_Shape):
 
     id: str = ""
     type: str = "function"
-    function: Function = Field(default_factory=Function)
+    function: Function = Field(default_factory=lambda: Function())
     index: int = Field(default=0, exclude=True)
     choice: int = Field(default=0, exclude=True)
 
@@ -261,7 +262,7 @@ class Choices(_Shape):
     """One choice of a whole response."""
 
     index: int = 0
-    message: Message = Field(default_factory=Message)
+    message: Message = Field(default_factory=lambda: Message())
     finish_reason: str | None = None
     native_finish_reason: str | None = None
     logprobs: dict[str, Any] | None = None
@@ -276,7 +277,7 @@ class ModelResponse(_HasResponse):
     """
 
     id: str = ""
-    choices: list[Choices] = Field(default_factory=list[Choices])
+    choices: list[Choices] = Field(default_factory=lambda: list[Choices]())
     created: int = 0
     model: str = ""
     object: str = "chat.completion"

@@ -16,10 +16,6 @@ from rxllm.types import ModelResponseStream, Request
 
 __all__ = ["OpenAIChat"]
 
-# Straight from the bytes; what is no bytes, a named event, is refused like what is no chunk.
-_validate_json: Final = cast(
-    "Callable[[Event], ModelResponseStream]", ModelResponseStream.__pydantic_validator__.validate_json
-)
 
 
 class OpenAIChat:
@@ -64,12 +60,19 @@ class OpenAIChat:
 class _Reading(StreamReading):
     """A reading whose usual events are validated straight from their bytes."""
 
+    def __init__(self, request: Request, headers: Mapping[str, str]) -> None:
+        super().__init__(request, headers)
+        # What is no bytes, a named event, it refuses like what is no chunk.
+        self._validate_json = cast(
+            "Callable[[Event], ModelResponseStream]", ModelResponseStream.__pydantic_validator__.validate_json
+        )
+
     def _take_events(self, events: list[Event], out: list[ModelResponseStream]) -> None:
-        add, halves = self._normalizer.add, self._halves
+        validate, add, halves = self._validate_json, self._normalizer.add, self._halves
         for event in events:
             if not halves:
                 try:
-                    chunk = _validate_json(event)
+                    chunk = validate(event)
                     extra = chunk.__pydantic_extra__
                     if not extra or (chunk.choices and "error" not in extra and "x_groq" not in extra):
                         add(chunk, out)

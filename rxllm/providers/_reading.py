@@ -23,9 +23,7 @@ __all__ = ["Decoder", "StreamReading", "mapping", "objects", "whole_number"]
 
 _LARGEST_BODY: Final = 32 << 20
 _SSE_STARTS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
-_validate_python: Final = cast(
-    "Callable[[object], ModelResponseStream]", ModelResponseStream.__pydantic_validator__.validate_python
-)
+
 
 
 class Decoder(Protocol):
@@ -177,7 +175,7 @@ class StreamReading:
         reason = ""
         for _ in range(4):
             try:
-                return _validate_python(fields)
+                return ModelResponseStream.model_validate(fields)
             except ValidationError as error:
                 wrong = [
                     (problem["loc"], problem["msg"])
