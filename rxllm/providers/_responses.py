@@ -1,7 +1,7 @@
 """OpenAI's Responses API, as OpenAI, Azure, xAI and the servers that speak like them send it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
 
@@ -139,6 +139,9 @@ class _Reading(StreamReading):
         self._marks: list[dict[str, Any]] = []  # of messages and calls, since what was last kept
         self._kept = False
         self._stored: bool | None = None
+        self._custom = _custom_tools(
+            request.params.get("tools"), cast("Any", request.params.get("extra_body") or {}).get("tools")
+        )
 
     # -- events
 
@@ -154,7 +157,9 @@ class _Reading(StreamReading):
             return
         kind = str(fields.get("type") or name)
         subject, _, what = kind.removeprefix("response.").rpartition(".")
-        response: Any = fields.get("response", {} if not subject and what in _ENDS else None)
+        response: Any = fields.get("response")
+        if not isinstance(response, dict) and not subject and (what in _ENDS or fields.get("object") == "response"):
+            response = fields  # some servers send the response itself
         if isinstance(response, dict):
             self._take_response("" if subject else what, cast("dict[str, Any]", response), out)
         elif what == "delta":
@@ -197,8 +202,10 @@ class _Reading(StreamReading):
             self._give({"annotations": [_annotation(said)]}, out)
         elif subject == "content_part":
             if what == "done" and str(said.get("type")) in _PARTS:
-                kind = "reasoning" if _PARTS[said["type"]][0] == "reasoning_content" else "message"
-                self._take_part(self._item(fields, kind), said, fields, out)
+                item = self._item(fields, "")
+                item.kind = item.kind or ("reasoning" if _PARTS[said["type"]][0] == "reasoning_content" else "message")
+                self._kinds.add(item.kind)
+                self._take_part(item, said, fields, out)
         elif what == "added":
             self._begin(fields, said, out)
         elif what == "done":
@@ -207,21 +214,35 @@ class _Reading(StreamReading):
     # -- items and what is in them
 
     def _item(self, fields: dict[str, Any], kind: str) -> _Item:
-        """The item that an event is about: by its place in the output, since some servers give a new id each time."""
-        key = _key(fields)
-        item = self._items.get(key) or self._items.get(str(fields.get("item_id")))
+        """The item that an event is about, a new one where there is none."""
+        item = self._find(fields, fields.get("item_id"), kind)
         if item is None:
-            item = self._items[key] = _Item(kind)
+            item = self._items[_key(fields)] = _Item(kind)
         if not item.kind:
             item.kind = kind
         if kind:
             self._kinds.add(item.kind)
         return item
 
+    def _kind(self, said: dict[str, Any]) -> str:
+        """What an item is. A call of a custom tool that is none of the caller's is a hosted tool's, as xAI has them."""
+        kind = str(said.get("type") or "")
+        return f"hosted {kind}" if kind == "custom_tool_call" and said.get("name") not in self._custom else kind
+
+    def _find(self, fields: dict[str, Any], name: Any, kind: str) -> _Item | None:
+        """An item by its place, else by its id: some servers give a new id each time, some the same place twice."""
+        by_name = self._items.get(name) if isinstance(name, str) else None
+        for item in (self._items.get(_key(fields)), by_name):
+            if item is not None and (not kind or item.kind in ("", kind)):
+                return item
+        return None
+
     def _begin(self, fields: dict[str, Any], said: dict[str, Any], out: list[ModelResponseStream]) -> _Item:
         """A new item. A call of one of the caller's tools is given at once, before its arguments."""
-        kind = str(said.get("type") or "")
-        item = self._items[_key(fields)] = self._items[str(said.get("id"))] = _Item(kind)
+        kind = self._kind(said)
+        item = self._items[_key(fields)] = _Item(kind)
+        if isinstance(said.get("id"), str):
+            self._items[said["id"]] = item
         self._kinds.add(kind)
         if kind in _CALLS:
             item.call = self._calls
@@ -240,16 +261,14 @@ class _Reading(StreamReading):
 
     def _take_item(self, fields: dict[str, Any], said: dict[str, Any], out: list[ModelResponseStream]) -> None:
         """A whole item: what of it has not come in deltas."""
-        kind = str(said.get("type") or "")
-        key = _key(fields)
-        if key is None:
-            # Events that say nothing of where they belong are of the item that comes to its end next.
-            latest = self._items.pop(None, None)
-            item = self._items.get(str(said.get("id")), latest)
-        else:
-            item = self._items.get(key)
-        if item is None or item.kind not in ("", kind) or (kind in _CALLS and item.call is None):
+        kind = self._kind(said)
+        item = self._find(fields, said.get("id"), kind)
+        if item is None or (kind in _CALLS and item.call is None):
             item = self._begin(fields, said, out)
+        # It has ended: its id may be used again, and events that say nothing of where they belong are of the next one.
+        self._items.pop(None, None)
+        if isinstance(said.get("id"), str):
+            self._items.pop(said["id"], None)
         item.kind = kind
         self._kinds.add(kind)
         if kind in _CALLS:
@@ -283,6 +302,8 @@ class _Reading(StreamReading):
         if kind not in _PARTS:
             return
         place, name = _PARTS[kind]
+        if item.kind == "reasoning":
+            place = "reasoning_content"  # vLLM calls it output_text there
         self._take_piece(item, place, fields, part.get(name), part.get("logprobs"), out, whole=True)
         if place == "content":
             annotations = objects(part.get("annotations"))
@@ -373,7 +394,7 @@ class _Reading(StreamReading):
         """The items in the response's end, of the kinds that have not come: places and ids may differ from before."""
         known = set(self._kinds)
         for index, said in enumerate(objects(response.get("output"))):
-            if str(said.get("type")) not in known:
+            if self._kind(said) not in known:
                 self._take_item({"item_id": f"output[{index}]"}, said, out)
 
     def _take_whole(self, payload: dict[str, Any], out: list[ModelResponseStream]) -> bool:
@@ -399,6 +420,19 @@ class _Reading(StreamReading):
         if self._stored is not None:
             fields["stored"] = self._stored
         return fields
+
+
+def _custom_tools(*given: Any) -> set[str]:
+    """The names of the caller's custom tools, those in namespaces too."""
+    names: set[str] = set()
+    for tools in given:
+        for tool in cast("Iterable[Any]", tools or ()):
+            if isinstance(tool, Mapping):
+                fields = cast("Mapping[str, Any]", tool)
+                if fields.get("type") == "custom":
+                    names.add(str(cast("Mapping[str, Any]", fields.get("custom") or fields).get("name")))
+                names |= _custom_tools(fields.get("tools"))
+    return names
 
 
 def _key(fields: dict[str, Any]) -> int | str | None:

@@ -14,7 +14,12 @@ from rxllm.providers._responses import OpenAIResponses
 from rxllm.types import Message, Request
 from tests.providers.reading import EVENT_STREAM, Outcome
 
-REQUEST = Request(model="openai/responses/gpt-5", messages=[], wire_model="gpt-5")
+TOOLS = [
+    {"type": "function", "function": {"name": "f"}},
+    {"type": "custom", "custom": {"name": "shell"}},
+    {"type": "namespace", "name": "n", "tools": [{"type": "custom", "name": "inner"}]},
+]
+REQUEST = Request(model="openai/responses/gpt-5", messages=[], params={"tools": TOOLS}, wire_model="gpt-5")
 USAGE = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
 
 
@@ -226,9 +231,10 @@ def test_calls_side_by_side() -> None:
     assert outcome.told_calls() == [("c1", "f", "[1]"), ("c2", "g", "[2]")]
 
 
-def test_custom_tool_call() -> None:
+@pytest.mark.parametrize("name", ["shell", "inner"])
+def test_custom_tool_call(name: str) -> None:
     """A call whose input is text and no JSON; what the provider says beside is kept with it."""
-    call = item("custom_tool_call", call_id="c1", name="shell", input="ls\n", namespace="n")
+    call = item("custom_tool_call", call_id="c1", name=name, input="ls\n", namespace="n")
     outcome = take(
         ev("output_item.added", item={**call, "input": ""}, output_index=0),
         ev("custom_tool_call_input.delta", delta="ls", output_index=0),
@@ -236,9 +242,54 @@ def test_custom_tool_call() -> None:
         ev("custom_tool_call_input.done", input="ls\n", output_index=0),
         ev("output_item.done", item=call, output_index=0),
     )
-    assert outcome.told_calls() == [("c1", "shell", "ls\n")]
+    assert outcome.told_calls() == [("c1", name, "ls\n")]
     [told] = message(outcome).tool_calls or []
     assert (told.type, told["provider_specific_fields"]) == ("custom", {"namespace": "n"})
+
+
+def test_custom_tool_call_of_a_hosted_tool() -> None:
+    """xAI's own searches come as calls of custom tools, which the caller has not."""
+    call = item("custom_tool_call", call_id="xs_1", name="x_keyword_search", input='{"query": "x"}')
+    outcome = take(
+        ev("output_item.added", item={**call, "input": ""}, output_index=0),
+        ev("custom_tool_call_input.delta", delta='{"query": "x"}', output_index=0),
+        ev("custom_tool_call_input.done", input='{"query": "x"}', output_index=0),
+        ev("output_item.done", item=call, output_index=0),
+        output=[call],
+    )
+    assert outcome.told_calls() == []
+    assert outcome.finishes == {0: ["stop"]}
+    assert (message(outcome).provider_specific_fields or {})["output"] == [call]
+
+
+def test_items_that_share_a_place() -> None:
+    """Servers that count messages and calls apart: the id tells them apart, or else what they are."""
+    for named in (True, False):
+        name = {"item_id": "message_1"} if named else {}
+        outcome = take(
+            ev("output_item.added", item=item("message", content=[]), output_index=0),
+            ev("output_text.delta", delta="Hi", output_index=0, content_index=0, **name),
+            ev("output_item.added", item=ADDED, output_index=0),
+            arguments('{"a": 1}', output_index=0),
+            ev("output_item.done", item=WHOLE, output_index=0),
+            ev("output_item.done", item=DONE, output_index=0),
+        )
+        assert outcome.texts == {0: "Hi"}
+        assert outcome.told_calls() == [("c1", "f", '{"a": 1}')]
+
+
+def test_reasoning_whose_part_is_called_text() -> None:
+    """vLLM opens a part of output_text in its reasoning items, and closes it with the reasoning."""
+    part: dict[str, Any] = {"type": "output_text", "text": "Hm.", "annotations": []}
+    outcome = take(
+        ev("output_item.added", item=item("reasoning", id="msg_1"), output_index=0),
+        ev("content_part.added", part={**part, "text": ""}, output_index=0, content_index=0, item_id="msg_1"),
+        ev("reasoning_text.delta", delta="Hm.", output_index=0, content_index=0, item_id="msg_1"),
+        ev("content_part.done", part=part, output_index=0, content_index=0, item_id="msg_1"),
+        ev("output_item.done", item=item("reasoning", id="msg_1", content=[part]), output_index=0),
+        text("Hi"),
+    )
+    assert (outcome.reasoning, outcome.texts) == ({0: "Hm."}, {0: "Hi"})
 
 
 @pytest.mark.parametrize(
@@ -352,6 +403,13 @@ def test_failed_response() -> None:
     assert outcome.usage is not None
 
 
+def test_failed_response_with_its_error_beside() -> None:
+    """Some servers send no response with it."""
+    outcome = read([body(ev("failed", error={"code": "server_error", "message": "Down."}))])
+    assert isinstance(outcome.failure, InternalServerError)
+    assert str(outcome.failure) == "Down."
+
+
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
 def test_failed_response_without_words(status: str) -> None:
     """It says at least what became of the response."""
@@ -384,6 +442,7 @@ def test_error_event(event: dict[str, Any]) -> None:
         ev("completed", response={"status": "in_progress"}),
         ev("done", response={"status": "completed"}),
         ev("done", response={}),
+        {**ev("completed"), "object": "response", "status": "completed", "output": []},
     ],
 )
 def test_ends_that_say_little(end: dict[str, Any]) -> None:
