@@ -353,7 +353,7 @@ class _Conversation:
             return {"type": "image", "source": source}
         if media.startswith("text/"):
             try:
-                text = base64.b64decode(source["data"]).decode()
+                text = base64.b64decode(source["data"], validate=True).decode()
             except (binascii.Error, ValueError):
                 raise self._refused("A file of text is not base64 of UTF-8") from None
             source = {"type": "text", "media_type": "text/plain", "data": text}
