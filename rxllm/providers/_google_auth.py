@@ -1,9 +1,11 @@
 """Google's credentials, by google-auth, for Vertex AI: an access token, and the project that they belong to."""
 
+import json
 import os
 import threading
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Final
 
 from rxllm.exceptions import APIConnectionError, AuthenticationError
@@ -63,13 +65,29 @@ def _place(request: Request) -> str:
 
 
 def _load(auth: Any, place: str) -> tuple[Any, str]:
-    transport = _Transport()
     if place:
-        credentials, project = auth.load_credentials_from_file(place, scopes=[_SCOPE], request=transport)
+        credentials, project = _from_file(place)
     else:
-        credentials, project = auth.default(scopes=[_SCOPE], request=transport)
+        credentials, project = auth.default(scopes=[_SCOPE], request=_Transport())
     _known[place] = credentials, project or ""
     return _known[place]
+
+
+def _from_file(place: str) -> tuple[Any, str]:
+    """A service account, or what ``gcloud auth application-default login`` has written; each loaded as what it is."""
+    told: Any = json.loads(Path(place).read_text(encoding="utf-8"))
+    match told:
+        case {"type": "service_account"}:
+            kind: Any = import_module("google.oauth2.service_account").Credentials
+            return kind.from_service_account_info(told, scopes=[_SCOPE]), str(told.get("project_id") or "")
+        case {"type": "authorized_user"}:
+            kind = import_module("google.oauth2.credentials").Credentials
+            return kind.from_authorized_user_info(told, scopes=[_SCOPE]), str(told.get("quota_project_id") or "")
+        case _:
+            raise ValueError(
+                f"{place} holds neither a service account nor an authorized user. Other credentials are loaded from "
+                "the file that GOOGLE_APPLICATION_CREDENTIALS names."
+            )
 
 
 class _Response:
