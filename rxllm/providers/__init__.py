@@ -15,6 +15,7 @@ from rxllm.providers._google_auth import access_token
 from rxllm.providers._ollama import OLLAMA_HAS_NOT, OllamaChat
 from rxllm.providers._openai import OpenAIChat
 from rxllm.providers._responses import AzureResponses, OpenAIResponses
+from rxllm.providers._vertex_anthropic import VertexAnthropic
 
 __all__ = ["PROVIDERS", "Provider", "resolve"]
 
@@ -179,6 +180,7 @@ PROVIDERS: Final[dict[str, Provider]] = {
             ("VERTEXAI_API_BASE",),
             credentials=access_token,
             unsupported=GEMINI_HAS_NOT,
+            variants=(("claude-", VertexAnthropic()),),
         ),
         Provider("sim", _CHAT, "http://sim.invalid/v1", key_required=False),
     )
