@@ -227,7 +227,9 @@ class _Reading(StreamReading):
     def _kind(self, said: dict[str, Any]) -> str:
         """What an item is. A call of a custom tool that is none of the caller's is a hosted tool's, as xAI has them."""
         kind = str(said.get("type") or "")
-        return f"hosted {kind}" if kind == "custom_tool_call" and said.get("name") not in self._custom else kind
+        if kind != "custom_tool_call" or said.get("name") in self._custom or "prompt" in self._request.params:
+            return kind  # a stored prompt may have tools that are not known here
+        return f"hosted {kind}"
 
     def _find(self, fields: dict[str, Any], name: Any, kind: str) -> _Item | None:
         """An item by its place, else by its id: some servers give a new id each time, some the same place twice."""

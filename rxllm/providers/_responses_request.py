@@ -210,7 +210,7 @@ def _assistant(message: _Object) -> list[_Object]:
         kind = item.get("type")
         if kind == "message":
             items += pieces.pop(0) if pieces else []
-        elif kind in ("function_call", "custom_tool_call"):
+        elif kind in ("function_call", "custom_tool_call") and "name" not in item:
             call = by_id.pop(item.get("call_id"), None)
             if call is not None:
                 items.append(call)

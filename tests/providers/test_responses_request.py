@@ -362,12 +362,14 @@ CALL = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"
 
 def test_an_answer_goes_back_as_the_output_it_was() -> None:
     """In its order, each message with its phase and each call with what was said beside it."""
-    body = asked([*HELLO, answer([REASONING, MARKS["A"], SEARCH, RUN, MARKS["call"], MARKS["B"]])])
+    hosted = {"type": "custom_tool_call", "call_id": "xs_1", "name": "x_search", "input": "{}"}
+    body = asked([*HELLO, answer([REASONING, MARKS["A"], SEARCH, RUN, hosted, MARKS["call"], MARKS["B"]])])
     assert body["input"][1:] == [
         REASONING,
         {"role": "assistant", "content": "A", "phase": "commentary"},
         SEARCH,
         RUN,
+        hosted,
         CALL,
         {"role": "assistant", "content": "B", "phase": "final_answer"},
     ]
