@@ -68,7 +68,7 @@ class _Reading(StreamReading):
                 self._take_chunk(chunk, out)
             if self.failure is None:
                 self._fail(self._stream_error(fields), out)
-        elif choices or fields.get("usage"):
+        elif "choices" in fields or fields.get("usage"):
             self._take_chunk(chunk, out)
 
     def _take_whole(self, payload: dict[str, Any], out: list[ModelResponseStream]) -> bool:

@@ -84,7 +84,7 @@ _REFINED: Final[tuple[tuple[type[BadRequestError], re.Pattern[str]], ...]] = (
             r"|(?:prompt|input|request) (?:is |was )?too long|too long for (?:the|this) model|input tokens? exceed"
             r"|(?:prompt|input|token)[ _](?:token )?count\b.{0,40}\bexceeds?|length of all messages is too long"
             r"|exceeds? (?:the )?maximum (?:prompt|input|number of (?:input |prompt )?tokens)|maximum prompt length"
-            r"|too many (?:input |prompt )tokens",
+            r"|too many (?:input |prompt )tokens|too many tokens: ",
         ),
     ),
     (
@@ -98,7 +98,7 @@ _REFINED: Final[tuple[tuple[type[BadRequestError], re.Pattern[str]], ...]] = (
         UnsupportedParamsError,
         re.compile(
             r"unsupported_parameter|unknown_parameter|unsupported parameter|unknown parameter"
-            r"|unrecognized request argument|does not support parameter|unexpected keyword argument",
+            r"|unrecognized request argument|does not support (?:parameter|tools|thinking)|unexpected keyword argument",
         ),
     ),
 )

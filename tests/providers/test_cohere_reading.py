@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxllm.exceptions import APIResponseValidationError, Timeout
+from rxllm.exceptions import APIResponseValidationError, ContextWindowExceededError, Timeout
 from rxllm.providers._cohere import CohereChat
 from rxllm.types import ModelResponseStream, Request
 from tests.providers.reading import EVENT_STREAM, Outcome
@@ -181,6 +181,13 @@ def test_an_answer_that_failed(end: dict[str, Any], words: str, code: str | None
 def test_errors_in_a_successful_response(body: bytes, words: str) -> None:
     """Whatever way they come."""
     assert words in str(read([body]).failure)
+
+
+def test_a_prompt_that_is_too_long() -> None:
+    """Cohere says so in words of its own."""
+    body = b'{"id": "1", "message": "too many tokens: size limit exceeded by 11326 tokens."}'
+    error = CohereChat().error(REQUEST, 400, {"content-type": "application/json"}, body)
+    assert isinstance(error, ContextWindowExceededError)
 
 
 @pytest.mark.parametrize("body", [b"", events(START, text("Hi"))[:-14], events(START)[:20]])

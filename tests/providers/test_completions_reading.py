@@ -58,6 +58,13 @@ def test_a_delta_beside_the_text() -> None:
     assert outcome.chunks[0].choices[0]["seed"] == 9
 
 
+def test_what_comes_before_the_choices_is_kept() -> None:
+    """Azure tells first how the prompt was filtered."""
+    outcome = read([sse({"id": "", "choices": [], "prompt_filter_results": [1]}, said("Hi", finish="stop"))])
+    assert outcome.chunks[0]["prompt_filter_results"] == [1]
+    assert (outcome.texts[0], outcome.complete) == ("Hi", True)
+
+
 def test_a_chats_chunk_is_read_too() -> None:
     """Some servers answer so on either path."""
     outcome = read([sse({"choices": [{"delta": {"content": "Hi"}}]}, {"choices": [{"finish_reason": "stop"}]})])
