@@ -1,5 +1,6 @@
 """Requests in the Responses API's own shape, checked against the types of OpenAI's library where that is installed."""
 
+import functools
 import json
 from typing import Any
 
@@ -26,22 +27,24 @@ def asked(messages: list[Any] | None = None, **params: Any) -> dict[str, Any]:
     return body
 
 
-def check(body: dict[str, Any], *, items: bool = True) -> None:
+@functools.cache
+def adapter(module: str, name: str) -> TypeAdapter[Any]:
+    """A type of OpenAI's library, to validate with; making one takes its time."""
+    types = pytest.importorskip(f"openai.types.responses.{module}", reason="OpenAI's library is not installed")
+    return TypeAdapter(getattr(types, name))
+
+
+def check(body: dict[str, Any]) -> None:
     """Validates a body against the types of OpenAI's library. Lists are checked item by item, for a clear message."""
-    types = pytest.importorskip("openai.types.responses", reason="OpenAI's library is not installed")
-    params = pytest.importorskip("openai.types.responses.response_create_params")
-    if items:
-        inputs: TypeAdapter[Any] = TypeAdapter(types.ResponseInputItemParam)
-        for item in body["input"]:
-            inputs.validate_python(item, strict=True)
-    tools: TypeAdapter[Any] = TypeAdapter(types.ToolParam)
+    for item in body["input"]:
+        adapter("response_input_item_param", "ResponseInputItemParam").validate_python(item, strict=True)
     for tool in body.get("tools", []):
-        tools.validate_python(tool, strict=True)
-    rest = {key: value for key, value in body.items() if key not in ("input", "tools")}
+        adapter("tool_param", "ToolParam").validate_python(tool, strict=True)
+    params = pytest.importorskip("openai.types.responses.response_create_params")
     known = params.ResponseCreateParamsStreaming.__annotations__ | params.ResponseCreateParamsBase.__annotations__
-    assert set(rest) <= set(known)
-    whole: TypeAdapter[Any] = TypeAdapter(params.ResponseCreateParamsStreaming)
-    whole.validate_python(rest, strict=True)
+    assert set(body) <= set(known)
+    rest = {key: value for key, value in body.items() if key not in ("input", "tools")}
+    adapter("response_create_params", "ResponseCreateParamsStreaming").validate_python(rest, strict=True)
 
 
 def test_a_plain_request() -> None:
