@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxllm.exceptions import APIResponseValidationError
+from rxllm.exceptions import (
+    APIError,
+    APIResponseValidationError,
+    ContextWindowExceededError,
+    InternalServerError,
+    NotFoundError,
+    UnsupportedParamsError,
+)
 from rxllm.providers._ollama import OllamaChat
 from rxllm.types import ModelResponseStream, Request
 from tests.providers.reading import Outcome
@@ -159,6 +166,22 @@ def test_an_error_in_the_stream(error: dict[str, Any], words: str, before: int) 
     assert outcome.failure is not None
     assert words in str(outcome.failure)
     assert not outcome.complete
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "kind"),
+    [
+        (404, "model 'x' not found", NotFoundError),
+        (400, "registry.ollama.ai/library/x does not support tools", UnsupportedParamsError),
+        (400, '"x" does not support thinking', UnsupportedParamsError),
+        (400, "the input length exceeds the context length", ContextWindowExceededError),
+        (500, "model requires more system memory", InternalServerError),
+    ],
+)
+def test_an_error_of_the_response(status: int, words: str, kind: type[APIError]) -> None:
+    """The error is a text; what it says of the request makes its class."""
+    error = OllamaChat().error(REQUEST, status, {}, json.dumps({"error": words}).encode())
+    assert (type(error), str(error)) == (kind, words)
 
 
 @pytest.mark.parametrize(
