@@ -7,6 +7,7 @@ from rxllm._stream import Stream, as_stream
 from rxllm.types import ModelResponse, ModelResponseStream
 
 if TYPE_CHECKING:
+    from rxllm import operators
     from rxllm._clients import aclose, close
     from rxllm._tokens import token_counter
 
@@ -22,18 +23,21 @@ __all__ = [
     "as_stream",
     "close",
     "completion",
+    "operators",
     "token_counter",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # These need httpx or the encodings, which importing rxllm does not.
-    if name in ("aclose", "close"):
-        from rxllm import _clients
+if not TYPE_CHECKING:  # to a type checker it would make anything a name of this module
 
-        return getattr(_clients, name)
-    if name == "token_counter":
-        from rxllm._tokens import token_counter
+    def __getattr__(name: str) -> Any:
+        # These need httpx, the encodings or the operators, which importing rxllm does not.
+        import importlib
 
-        return token_counter
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name == "operators":
+            return importlib.import_module("rxllm.operators")
+        if name in ("aclose", "close"):
+            return getattr(importlib.import_module("rxllm._clients"), name)
+        if name == "token_counter":
+            return importlib.import_module("rxllm._tokens").token_counter
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

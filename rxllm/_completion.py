@@ -1,6 +1,7 @@
 """``completion()`` and ``acompletion()``: arguments become a Request, and a Request a Stream."""
 
 import json
+import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
@@ -23,15 +24,84 @@ __all__ = ["acompletion", "completion"]
 
 @overload
 def completion(
-    model: str, messages: Sequence[Any], *, stream: Literal[True], **parameters: Any
+    model: str,
+    messages: Sequence[Any],
+    *,
+    stream: Literal[True],
+    stream_options: Mapping[str, Any] | None = None,
+    timeout: "float | httpx.Timeout | None" = None,
+    max_tokens: int | None = None,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    tool_choice: str | Mapping[str, Any] | None = None,
+    temperature: float | None = None,
+    n: int | None = None,
+    stop: str | Sequence[str] | None = None,
+    response_format: Any = None,
+    api_key: str | None = None,
+    api_base: str | None = None,
+    base_url: str | None = None,
+    custom_llm_provider: str | None = None,
+    max_retries: int | None = None,
+    num_retries: int | None = None,
+    extra_headers: Mapping[str, str] | None = None,
+    extra_body: Mapping[str, Any] | None = None,
+    mock_response: Any = None,
+    http_client: "httpx.Client | httpx.AsyncClient | None" = None,
+    **provider_params: Any,
 ) -> Stream[ModelResponseStream]: ...
 @overload
 def completion(
-    model: str, messages: Sequence[Any], *, stream: Literal[False] | None = None, **parameters: Any
+    model: str,
+    messages: Sequence[Any],
+    *,
+    stream: Literal[False] | None = None,
+    stream_options: Mapping[str, Any] | None = None,
+    timeout: "float | httpx.Timeout | None" = None,
+    max_tokens: int | None = None,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    tool_choice: str | Mapping[str, Any] | None = None,
+    temperature: float | None = None,
+    n: int | None = None,
+    stop: str | Sequence[str] | None = None,
+    response_format: Any = None,
+    api_key: str | None = None,
+    api_base: str | None = None,
+    base_url: str | None = None,
+    custom_llm_provider: str | None = None,
+    max_retries: int | None = None,
+    num_retries: int | None = None,
+    extra_headers: Mapping[str, str] | None = None,
+    extra_body: Mapping[str, Any] | None = None,
+    mock_response: Any = None,
+    http_client: "httpx.Client | httpx.AsyncClient | None" = None,
+    **provider_params: Any,
 ) -> ModelResponse: ...
 @overload
 def completion(
-    model: str, messages: Sequence[Any], *, stream: bool | None, **parameters: Any
+    model: str,
+    messages: Sequence[Any],
+    *,
+    stream: bool | None,
+    stream_options: Mapping[str, Any] | None = None,
+    timeout: "float | httpx.Timeout | None" = None,
+    max_tokens: int | None = None,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    tool_choice: str | Mapping[str, Any] | None = None,
+    temperature: float | None = None,
+    n: int | None = None,
+    stop: str | Sequence[str] | None = None,
+    response_format: Any = None,
+    api_key: str | None = None,
+    api_base: str | None = None,
+    base_url: str | None = None,
+    custom_llm_provider: str | None = None,
+    max_retries: int | None = None,
+    num_retries: int | None = None,
+    extra_headers: Mapping[str, str] | None = None,
+    extra_body: Mapping[str, Any] | None = None,
+    mock_response: Any = None,
+    http_client: "httpx.Client | httpx.AsyncClient | None" = None,
+    **provider_params: Any,
 ) -> Stream[ModelResponseStream] | ModelResponse: ...
 def completion(
     model: str,
@@ -146,15 +216,84 @@ def completion(
 
 @overload
 async def acompletion(
-    model: str, messages: Sequence[Any], *, stream: Literal[True], **parameters: Any
+    model: str,
+    messages: Sequence[Any],
+    *,
+    stream: Literal[True],
+    stream_options: Mapping[str, Any] | None = None,
+    timeout: "float | httpx.Timeout | None" = None,
+    max_tokens: int | None = None,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    tool_choice: str | Mapping[str, Any] | None = None,
+    temperature: float | None = None,
+    n: int | None = None,
+    stop: str | Sequence[str] | None = None,
+    response_format: Any = None,
+    api_key: str | None = None,
+    api_base: str | None = None,
+    base_url: str | None = None,
+    custom_llm_provider: str | None = None,
+    max_retries: int | None = None,
+    num_retries: int | None = None,
+    extra_headers: Mapping[str, str] | None = None,
+    extra_body: Mapping[str, Any] | None = None,
+    mock_response: Any = None,
+    http_client: "httpx.Client | httpx.AsyncClient | None" = None,
+    **provider_params: Any,
 ) -> Stream[ModelResponseStream]: ...
 @overload
 async def acompletion(
-    model: str, messages: Sequence[Any], *, stream: Literal[False] | None = None, **parameters: Any
+    model: str,
+    messages: Sequence[Any],
+    *,
+    stream: Literal[False] | None = None,
+    stream_options: Mapping[str, Any] | None = None,
+    timeout: "float | httpx.Timeout | None" = None,
+    max_tokens: int | None = None,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    tool_choice: str | Mapping[str, Any] | None = None,
+    temperature: float | None = None,
+    n: int | None = None,
+    stop: str | Sequence[str] | None = None,
+    response_format: Any = None,
+    api_key: str | None = None,
+    api_base: str | None = None,
+    base_url: str | None = None,
+    custom_llm_provider: str | None = None,
+    max_retries: int | None = None,
+    num_retries: int | None = None,
+    extra_headers: Mapping[str, str] | None = None,
+    extra_body: Mapping[str, Any] | None = None,
+    mock_response: Any = None,
+    http_client: "httpx.Client | httpx.AsyncClient | None" = None,
+    **provider_params: Any,
 ) -> ModelResponse: ...
 @overload
 async def acompletion(
-    model: str, messages: Sequence[Any], *, stream: bool | None, **parameters: Any
+    model: str,
+    messages: Sequence[Any],
+    *,
+    stream: bool | None,
+    stream_options: Mapping[str, Any] | None = None,
+    timeout: "float | httpx.Timeout | None" = None,
+    max_tokens: int | None = None,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+    tool_choice: str | Mapping[str, Any] | None = None,
+    temperature: float | None = None,
+    n: int | None = None,
+    stop: str | Sequence[str] | None = None,
+    response_format: Any = None,
+    api_key: str | None = None,
+    api_base: str | None = None,
+    base_url: str | None = None,
+    custom_llm_provider: str | None = None,
+    max_retries: int | None = None,
+    num_retries: int | None = None,
+    extra_headers: Mapping[str, str] | None = None,
+    extra_body: Mapping[str, Any] | None = None,
+    mock_response: Any = None,
+    http_client: "httpx.Client | httpx.AsyncClient | None" = None,
+    **provider_params: Any,
 ) -> Stream[ModelResponseStream] | ModelResponse: ...
 async def acompletion(
     model: str, messages: Sequence[Any], *, stream: bool | None = False, **parameters: Any
@@ -267,3 +406,7 @@ def _address(api_base: str | None, base_url: str | None) -> str | None:
     if address is not None and not address.startswith(("http://", "https://")):
         raise ValueError(f"api_base starts with http:// or https://, and {address!r} does not.")
     return address
+
+
+# What is typed so above is told to whoever asks at run time too: notebooks, documentation.
+acompletion.__signature__ = inspect.signature(completion)  # type: ignore[attr-defined]  # pyright: ignore[reportFunctionMemberAccess]

@@ -136,9 +136,9 @@ class Stream(Pipeable[_T_co]):
         """``stream[1:3]``: reactivex's slicing."""
         return cast("Stream[_T_co]", self._carry(super().__getitem__(key)))
 
-    def __add__(self, other: Observable[Any]) -> "Stream[Any]":
+    def __add__(self, other: Observable[_T]) -> "Stream[_T_co | _T]":
         """Both Streams, one after the other."""
-        return as_stream(super().__add__(other))
+        return as_stream(cast("Observable[_T_co | _T]", super().__add__(cast("Observable[_T_co]", other))))
 
     __iadd__ = __add__
 

@@ -7,13 +7,16 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import anyio
 import httpx
 import pytest
+import reactivex as rx
 import trustme
+from reactivex import operators as rxops
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 import rxllm
-from rxllm import ModelResponseStream, Stream
+from rxllm import ModelResponseStream, Stream, as_stream
 from rxllm import operators as ops
 from tests.server import PATIENCE, Answering, Server, chunk
 from tests.test_stream import join_rxllm_threads
@@ -267,3 +270,81 @@ def test_a_client_of_ones_own(stalling: Server, ask: Ask, kind: str) -> None:
         asyncio.run(consume())
     assert stalling.next_closed() == 1
     assert stalling.requests[0].headers["x-mine"] == "1"
+
+
+def test_an_anyio_scope_closes_and_leaks_nothing(server: Server, ask: Ask) -> None:
+    """A scope's cancellation, which comes again and again, reaches the connection as if nothing stood between."""
+    server.script = stall_before_headers
+
+    async def consume() -> None:
+        async def cancel(scope: anyio.CancelScope) -> None:
+            await asyncio.to_thread(server.next_event)
+            scope.cancel()
+
+        for number in range(1, 6):
+            scope = anyio.CancelScope()
+            cancelling = asyncio.ensure_future(cancel(scope))
+            with scope:
+                async for _ in ask():
+                    pass
+            assert scope.cancelled_caught
+            await cancelling
+            assert await asyncio.to_thread(server.next_closed) == number
+
+    asyncio.run(consume())
+
+
+@pytest.mark.parametrize("leave", ["merge", "timeout", "dispose"])
+def test_leaving_with_an_async_client_of_ones_own(server: Server, ask: Ask, leave: str) -> None:
+    """Leaving does not wait for the read that blocks, though that client's sockets are none of ours."""
+    server.script = stall_after_one
+
+    async def consume() -> None:
+        async with httpx.AsyncClient() as client:
+            stream = ask(http_client=client, timeout=PATIENCE)
+            if leave == "merge":
+                async for _ in as_stream(rx.merge(stream, rx.never())):
+                    break
+            elif leave == "timeout":
+                with pytest.raises(Exception, match="Timeout"):
+                    async for _ in stream.pipe(rxops.timeout(0.05)):
+                        pass
+            else:
+                seen = asyncio.Event()
+                scheduler = AsyncIOScheduler(asyncio.get_running_loop())
+                subscription = stream.subscribe(lambda _: seen.set(), scheduler=scheduler)
+                await seen.wait()
+                subscription.dispose()
+            assert await asyncio.to_thread(server.next_closed) == 1
+
+    asyncio.run(asyncio.wait_for(consume(), PATIENCE / 2))
+
+
+@pytest.mark.parametrize("client", ["shared", "own"])
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_a_server_that_says_nothing_after_done_is_not_waited_for(
+    server: Server, ask: Ask, client: str, way: str
+) -> None:
+    """After the provider's end the body gets a moment to end; then the connection is closed."""
+
+    async def script(answering: Answering) -> None:
+        await answering.start()
+        await answering.event(chunk("all"), chunk(finish="stop"), "[DONE]")
+        await answering.closed()
+
+    server.script = script
+
+    async def consume(own: httpx.AsyncClient | None) -> list[Any]:
+        return [item async for item in ask(timeout=PATIENCE, http_client=own)]
+
+    async def with_client() -> list[Any]:
+        async with httpx.AsyncClient() as own:
+            return await consume(own)
+
+    if way == "sync":
+        with httpx.Client() as own:
+            items = list(ask(timeout=PATIENCE, http_client=own if client == "own" else None))
+    else:
+        items = asyncio.run(with_client() if client == "own" else consume(None))
+    assert len(items) == 2
+    assert server.next_closed() == 1

@@ -273,3 +273,8 @@ def test_the_tree_names_the_statuses() -> None:
         *(400, 401, 402, 403, 404, 408, 409, 413, 422, 429),
         *(500, 502, 503, 504, 529),
     ]
+
+
+def test_both_completions_take_the_same() -> None:
+    """acompletion() has completion()'s signature, for people and for tools."""
+    assert inspect.signature(rxllm.acompletion) == inspect.signature(rxllm.completion)

@@ -1,0 +1,232 @@
+"""The loop under less usual circumstances: several consumers, other tasks and threads, timers, and what raises."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+import reactivex as rx
+from reactivex import operators as rxops
+from reactivex.scheduler.eventloop import AsyncIOScheduler
+from reactivex.subject import Subject
+
+from rxllm import ModelResponseStream, Stream, as_stream
+from rxllm import operators as ops
+from tests.server import PATIENCE, Answering, Server, chunk, texts
+from tests.test_stream import every_way, join_rxllm_threads, rxllm_threads
+
+Ask = Callable[..., Stream[ModelResponseStream]]
+
+
+@pytest.mark.parametrize("leaving", ["take", "dispose", "raise"])
+def test_the_first_of_two_subscribers_leaves(
+    server: Server, ask: Ask, leaving: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose worker drives a shared source may go first, in any way: the other still gets the rest."""
+    gate = server.gate()
+    monkeypatch.setattr(threading, "excepthook", _nothing)
+
+    async def script(answering: Answering) -> None:
+        await answering.start()
+        await answering.event(chunk("one"))
+        await gate.wait()
+        await answering.event(chunk("two"), chunk(finish="stop"), "[DONE]")
+        await answering.end()
+
+    server.script = script
+    shared = ask().pipe(ops.text_deltas(), rxops.share())
+    gone, done = threading.Event(), threading.Event()
+    got: list[str] = []
+
+    def leave(_: str) -> None:
+        gone.set()
+        if leaving == "raise":
+            raise ZeroDivisionError
+
+    first = (shared.pipe(rxops.take(1)) if leaving == "take" else shared).subscribe(leave)
+    shared.subscribe(got.append, on_completed=done.set)
+    assert gone.wait(PATIENCE)
+    if leaving == "dispose":
+        first.dispose()
+    gate.open()
+    assert done.wait(PATIENCE)
+    assert got[-1] == "two"
+    join_rxllm_threads()
+
+
+def test_what_another_task_schedules_runs() -> None:
+    """On an event loop, the loop's thread is everybody's: a Subject fed by another task wakes a loop that waits."""
+
+    async def consume() -> list[int]:
+        subject: Subject[int] = Subject()
+        stream = as_stream(subject).pipe(rxops.delay(0.001), rxops.take(2))
+
+        async def feed() -> None:
+            for number in range(2):
+                await asyncio.sleep(0)
+                subject.on_next(number)
+
+        feeding = asyncio.ensure_future(feed())
+        items = [item async for item in stream]
+        await feeding
+        return items
+
+    assert asyncio.run(asyncio.wait_for(consume(), PATIENCE)) == [0, 1]
+
+
+@pytest.mark.parametrize("way", ["for", "async for"])
+def test_a_slow_consumer_is_no_silence_of_the_source(server: Server, ask: Ask, way: str) -> None:
+    """reactivex's timeout does not count the time that a loop's body takes over what had come already."""
+    sent = threading.Event()
+
+    async def script(answering: Answering) -> None:
+        await answering.start()
+        for word in "abcd":
+            await answering.event(chunk(word))
+            await asyncio.sleep(0)
+        await answering.event(chunk(finish="stop"), "[DONE]")
+        await answering.end()
+        sent.set()
+
+    server.script = script
+    limit = 0.2
+    stream: Stream[str] = as_stream(ask().pipe(ops.text_deltas()).timeout(limit))
+    got: list[str] = []
+
+    def body(text: str) -> None:
+        got.append(text)
+        if len(got) == 1:
+            assert sent.wait(PATIENCE)
+            threading.Event().wait(2 * limit)  # a body that takes longer than the timeout
+
+    if way == "for":
+        for text in stream:
+            body(text)
+    else:
+
+        async def consume() -> None:
+            async for text in stream:
+                await asyncio.to_thread(body, text)
+
+        asyncio.run(consume())
+    assert got == list("abcd")
+    join_rxllm_threads()
+
+
+def _nothing(_: object) -> None:
+    pass
+
+
+class Panic(BaseException):
+    """What is no Exception."""
+
+
+def _panicking() -> Iterator[int]:
+    yield 1
+    raise Panic
+
+
+@every_way
+def test_what_is_no_exception_comes_out_of_a_merge(consume: Callable[[Stream[Any]], list[Any]]) -> None:
+    """A source that raises a BaseException beside another is raised in the consumer, and hangs nothing."""
+    if "subscribe" in consume.__name__ or consume.__name__ == "by_task":
+        pytest.skip("raised in a worker it ends that worker, as it would end any thread")
+    with pytest.raises(Panic):
+        consume(as_stream(rx.merge(as_stream(_panicking()), rx.never())))
+    join_rxllm_threads()
+
+
+def test_an_iterator_made_in_one_thread_and_consumed_in_another(ask: Ask) -> None:
+    """It reads where it is consumed, without a thread of its own."""
+    iterator = iter(ask())
+    seen: list[Any] = []
+
+    def consume() -> None:
+        for item in iterator:
+            seen.append(item)
+            assert rxllm_threads() == []
+
+    thread = threading.Thread(target=consume)
+    thread.start()
+    thread.join(PATIENCE)
+    assert len(texts(seen)) == 4
+
+
+def test_a_callback_that_raises_at_the_end_gives_the_connection_back(
+    server: Server, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """on_completed raises, and the connection is used again all the same."""
+    raised: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    for _ in range(3):
+        ask().subscribe(on_completed=fail)
+        join_rxllm_threads()
+    assert len(raised) == 3
+    assert (len(server.requests), server.connections) == (3, 1)
+
+
+@pytest.mark.parametrize("way", ["thread", "event loop"])
+def test_disposing_while_timers_run_leaves_no_worker(server: Server, ask: Ask, way: str) -> None:
+    """dispose() from another thread, at any moment of a pipeline with timers, ends it."""
+
+    async def script(answering: Answering) -> None:
+        await answering.start()
+        closed = asyncio.ensure_future(answering.closed())
+        while not closed.done():
+            await answering.event(chunk("x"))
+            await asyncio.sleep(0)
+
+    server.script = script
+    pipelines: list[Callable[[Stream[Any]], Any]] = [
+        lambda stream: stream.timeout(5.0),
+        lambda stream: stream.debounce(0.001),
+        lambda stream: stream.buffer_with_time(0.001),
+    ]
+    if way == "thread":
+        for pipeline in pipelines * 10:
+            subscription = pipeline(ask()).subscribe(_nothing)
+            threading.Thread(target=subscription.dispose).start()
+        join_rxllm_threads()
+    else:
+
+        async def consume() -> None:
+            before = asyncio.all_tasks()
+            scheduler = AsyncIOScheduler(asyncio.get_running_loop())
+            for pipeline in pipelines * 3:
+                subscription = pipeline(ask()).subscribe(_nothing, scheduler=scheduler)
+                await asyncio.to_thread(subscription.dispose)
+            while others := asyncio.all_tasks() - before:
+                await asyncio.wait(others)
+
+        asyncio.run(asyncio.wait_for(consume(), PATIENCE))
+
+
+def test_leaving_a_shared_merge_does_not_wait_for_the_others() -> None:
+    """On an event loop the one who leaves waits for what was its own alone."""
+
+    async def consume() -> list[int]:
+        gate = asyncio.Event()
+
+        async def numbers() -> AsyncIterator[int]:
+            yield 1
+            await gate.wait()
+            yield 2
+
+        shared: Stream[int] = as_stream(rx.merge(as_stream(numbers()), rx.empty())).pipe(rxops.share())
+        got: list[int] = []
+        done = asyncio.Event()
+        first = aiter(shared)
+        assert await anext(first) == 1
+        shared.subscribe(got.append, on_completed=done.set, scheduler=AsyncIOScheduler(asyncio.get_running_loop()))
+        await asyncio.wait_for(first.aclose(), PATIENCE)
+        assert not done.is_set()
+        gate.set()
+        await done.wait()
+        return got
+
+    assert asyncio.run(asyncio.wait_for(consume(), PATIENCE)) == [2]
