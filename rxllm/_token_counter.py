@@ -5,10 +5,11 @@ a run without any such boundary gets long, its tokens are counted byte by byte a
 """
 
 import re
+from bisect import bisect_right
 from functools import cache
 from typing import TYPE_CHECKING
 
-from rxllm._tokens import count_text
+from rxllm._tokens import count_text, packed_ranks
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
@@ -71,9 +72,8 @@ _OLDER = frozenset({"gpt2", "r50k_base", "p50k_base", "p50k_edit"})
 _LONG = 200
 """Characters of a tail from which on counting byte by byte is cheaper than encoding it again."""
 _MANY = 20
-"""Lengths of tokens to be tried for a byte, from which on the outcome is worth remembering."""
-_PAIRS_KEPT = 10_000
-_STATES_KEPT = 4_000
+"""Tokens to be tried for a byte, from which on the outcome is worth remembering."""
+_REMEMBERED = 20_000
 
 
 @cache
@@ -215,18 +215,56 @@ class TokenCounter:
 
 
 class _Vocabulary:
-    """What the runs of an encoding share: its tokens, and what has been found out about them."""
+    """What the runs of an encoding share: its tokens by how they end, and what has been found out about them.
+
+    An ending is the last byte as often as it is repeated, and the two bytes before.
+    """
 
     def __init__(self, encoding: "Encoding") -> None:
-        self.tokens = frozenset(encoding.token_byte_values())
-        self.longest = max(map(len, self.tokens))
-        lengths: dict[bytes, set[int]] = {}
-        for token in self.tokens:
-            lengths.setdefault(token[-2:], {1}).add(len(token))
-        # By the last two bytes: how long the tokens are that end so, the longest first.
-        self.lengths = {ending: tuple(sorted(sizes, reverse=True)) for ending, sizes in lengths.items()}
-        self.pairs: dict[tuple[bytes, bytes], bool] = {}
-        self.states: dict[tuple[bytes, bytes], int] = {}
+        self.ranks = packed_ranks(encoding.name)
+        self.longest = max(map(len, self.ranks))
+        # How long the tokens with an ending are, the longest first; and those that are one repeated byte, ascending.
+        self.by_ending: dict[bytes, tuple[int, ...]] = {}
+        self.of_one_byte: dict[int, tuple[int, ...]] = {}
+        by_ending: dict[bytes, list[int]] = {}
+        of_one_byte: dict[int, list[int]] = {}
+        for token in sorted(self.ranks, key=len, reverse=True):
+            stem = len(token.rstrip(token[-1:]))
+            if stem > 1:
+                lengths = by_ending.setdefault(token[stem - 2 :], [])
+                if not lengths or lengths[-1] != len(token):
+                    lengths.append(len(token))
+            elif not stem:
+                of_one_byte.setdefault(token[0], []).insert(0, len(token))
+        self.by_ending = {ending: tuple(lengths) for ending, lengths in by_ending.items()}
+        self.of_one_byte = {byte: tuple(lengths) for byte, lengths in of_one_byte.items()}
+        # No pattern may split what is encoded, which every public way of encoding has.
+        self._encode = encoding._encode_single_piece  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        self._chains: dict[bytes, tuple[bytes, ...]] = {}
+        # The first of the two tokens that these bytes are; -1 where they are not two.
+        self._firsts: dict[bytes, int] = {}
+        self.states: dict[tuple[bytes, bytes], bytes] = {}
+
+    def chain(self, token: bytes) -> tuple[bytes, ...]:
+        """The token, and all tokens that it ends with, the longest first."""
+        chain = self._chains.get(token)
+        if chain is None:
+            if len(self._chains) > _REMEMBERED:
+                self._chains.clear()
+            endings = (token[start:] for start in range(len(token)))
+            chain = self._chains[token] = tuple(ending for ending in endings if ending in self.ranks)
+        return chain
+
+    def stands(self, before: bytes, token: bytes) -> bool:
+        """Whether the two tokens, encoded together, give just the two."""
+        pair = before + token
+        first = self._firsts.get(pair)
+        if first is None:
+            if len(self._firsts) > _REMEMBERED:
+                self._firsts.clear()
+            ids = self._encode(pair)
+            first = self._firsts[pair] = ids[0] if len(ids) == 2 else -1
+        return first == self.ranks[before]
 
 
 _vocabularies: dict[str, _Vocabulary] = {}
@@ -252,73 +290,101 @@ class _Run:
     the two of them, encoded together, give just the two. The count there is that up to t's start, and one.
     """
 
-    __slots__ = ("_counts", "_encoding", "_sizes", "_text", "_vocabulary")
+    __slots__ = ("_counts", "_last", "_repeated", "_sizes", "_skipped", "_text", "_vocabulary")
 
     def __init__(self, encoding: "Encoding") -> None:
-        self._encoding = encoding
         self._vocabulary = _vocabulary(encoding)
         self._text = bytearray()
-        # For the text up to each byte: how long its last token is, and how many tokens it is. The latter begins with 0.
-        self._sizes = bytearray()
+        # How often its last byte is repeated at its end.
+        self._repeated = 0
+        # For the text before its first byte, up to that one, up to each: the last token, and how many there are.
+        self._last = [b""]
         self._counts = [0]
+        # How many there are beside, in periods that were not gone through.
+        self._skipped = 0
+        # How long the last tokens are, up to the first byte, up to each.
+        self._sizes = bytearray()
 
     @property
     def count(self) -> int:
         """How many tokens the run is so far."""
-        return self._counts[-1]
+        return self._skipped + self._counts[-1]
 
     def feed(self, data: bytes) -> None:
         """More of the run."""
-        text, sizes, counts = self._text, self._sizes, self._counts
-        longest, lengths, states = self._vocabulary.longest, self._vocabulary.lengths, self._vocabulary.states
+        alike = len(data) - len(data.rstrip(data[-1:]))
+        enough = 8 * self._vocabulary.longest
+        if alike > 2 * enough:
+            left = alike - enough
+            self._feed(data[:-left])
+            self._feed(data[len(data) - left % self._repeat(left) :])
+        else:
+            self._feed(data)
+
+    def _repeat(self, bytes_alike: int) -> int:
+        """Takes in whole periods of what is to come, where the last byte has long repeated; gives how long one is.
+
+        As nothing else counts than how long the last tokens are, with these the rest comes again too.
+        """
+        window = bytes(self._sizes[-self._vocabulary.longest :])
+        before = self._sizes.rfind(window, 0, -1)
+        if before < 0:
+            return bytes_alike + 1
+        period = len(self._sizes) - len(window) - before
+        self._skipped += bytes_alike // period * (self._counts[-1] - self._counts[-1 - period])
+        return period
+
+    def _feed(self, data: bytes) -> None:
+        text, counts, longest = self._text, self._counts, self._vocabulary.longest
         for byte in data:
+            self._repeated = self._repeated + 1 if text and text[-1] == byte else 1
             text.append(byte)
-            candidates = lengths.get(bytes(text[-2:]), (1,))
-            if len(candidates) < _MANY:
-                size = self._last_token(candidates)
-            else:
-                # Of nothing else does the last token depend. In a run of spaces the same comes again and again.
-                state = bytes(text[-2 * longest :]), bytes(sizes[-longest:])
-                size = states.get(state, 0)
-                if not size:
-                    size = self._last_token(candidates)
-                    if len(states) > _STATES_KEPT:
-                        states.clear()
-                    states[state] = size
-            sizes.append(size)
-            counts.append(counts[-size] + 1)
+            token = self._last_token(self._vocabulary.chain(self._longest_match()))
+            counts.append(counts[-len(token)] + 1)
+            self._last.append(token)
+            self._sizes.append(len(token))
             if len(text) > 8 * longest:
                 # No token reaches further back than the longest, and the one before it no further than twice that.
                 surplus = len(text) - 2 * longest
-                del text[:surplus], sizes[:surplus], counts[:surplus]
+                del text[:surplus], counts[:surplus], self._last[:surplus], self._sizes[:surplus]
 
-    def _last_token(self, candidates: tuple[int, ...]) -> int:
-        """How long the last token of the text is."""
-        text, tokens = self._text, self._vocabulary.tokens
-        end = len(text)
-        for size in candidates:
-            start = end - size
-            if start < 0:
-                continue
-            token = bytes(text[start:])
-            if token in tokens and (
-                not start or self._stands(bytes(text[start - self._sizes[start - 1] : start]), token)
-            ):
-                return size
-        raise RuntimeError(f"{self._encoding.name} has no token for the byte {text[-1]}")
+    def _longest_match(self) -> bytes:
+        """The longest token that the text ends with, whatever stands before it."""
+        text, repeated, vocabulary = self._text, self._repeated, self._vocabulary
+        if repeated < vocabulary.longest:
+            for size in vocabulary.by_ending.get(bytes(text[-repeated - 2 :]), ()):
+                if size <= len(text):
+                    token = bytes(text[-size:])
+                    if token in vocabulary.ranks:
+                        return token
+            token = bytes(text[-repeated - 1 :])
+            if token in vocabulary.ranks:
+                return token
+        sizes = vocabulary.of_one_byte[text[-1]]
+        return bytes(text[-sizes[bisect_right(sizes, repeated) - 1] :])
 
-    def _stands(self, before: bytes, token: bytes) -> bool:
-        """Whether the two, encoded together, give just the two."""
-        pairs = self._vocabulary.pairs
-        stands = pairs.get((before, token))
-        if stands is None:
-            if len(pairs) > _PAIRS_KEPT:
-                pairs.clear()
-            # No pattern may split it, which every public way of encoding has.
-            ids = self._encoding._encode_single_piece(before + token)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-            single = self._encoding.encode_single_token
-            stands = pairs[before, token] = ids == [single(before), single(token)]
-        return stands
+    def _last_token(self, candidates: tuple[bytes, ...]) -> bytes:
+        """The candidate that the text ends with when it is encoded."""
+        if len(candidates) < _MANY:
+            return self._standing(candidates)
+        # Of nothing else does it depend. In a run of spaces the same comes again and again.
+        longest, states = self._vocabulary.longest, self._vocabulary.states
+        state = bytes(self._text[-2 * longest :]), bytes(self._sizes[-longest:])
+        token = states.get(state)
+        if token is None:
+            token = self._standing(candidates)
+            if len(states) > _REMEMBERED // 4:
+                states.clear()
+            states[state] = token
+        return token
+
+    def _standing(self, candidates: tuple[bytes, ...]) -> bytes:
+        last, stands = self._last, self._vocabulary.stands
+        for token in candidates:
+            before = last[-len(token)]
+            if not before or stands(before, token):
+                return token
+        raise RuntimeError(f"No token stands for the byte {self._text[-1]}")
 
 
 class _PartedRun:

@@ -26,6 +26,7 @@ __all__ = [
     "encoding_for",
     "estimate_usage",
     "get_encoding",
+    "packed_ranks",
     "token_counter",
 ]
 
@@ -109,8 +110,8 @@ def _load(name: str) -> "Encoding":
 
     packed = _PACKED.get(name)
     if packed is not None:
-        ranks, pattern, special = packed
-        return tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=_unpacked(ranks), special_tokens=special)
+        _, pattern, special = packed
+        return tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=packed_ranks(name), special_tokens=special)
     if name not in tiktoken.list_encoding_names():
         known = ", ".join(sorted(tiktoken.list_encoding_names()))
         raise ValueError(f"There is no encoding {name!r}; there are {known}")
@@ -124,18 +125,22 @@ def _load(name: str) -> "Encoding":
     )
 
 
-def _unpacked(name: str) -> dict[bytes, int]:
-    """The ranks that ``scripts/pack_encodings.py`` packed: tokens in the order of ranks, each behind its length."""
-    if name not in _ranks:
-        data = lzma.decompress((resources.files("rxllm._encodings") / f"{name}.xz").read_bytes())
+def packed_ranks(name: str) -> dict[bytes, int]:
+    """The ranks of a packed encoding's tokens, as ``scripts/pack_encodings.py`` packed them.
+
+    They are packed as tokens in the order of ranks, each behind its length.
+    """
+    file = _PACKED[name][0]
+    if file not in _ranks:
+        data = lzma.decompress((resources.files("rxllm._encodings") / f"{file}.xz").read_bytes())
         tokens: list[bytes] = []
         position, end = 0, len(data)
         while position < end:
             start = position + 1
             position = start + data[position]
             tokens.append(data[start:position])
-        _ranks[name] = {token: rank for rank, token in enumerate(tokens)}
-    return _ranks[name]
+        _ranks[file] = {token: rank for rank, token in enumerate(tokens)}
+    return _ranks[file]
 
 
 def _encoding_name_for(model: str) -> str | None:

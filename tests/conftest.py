@@ -5,12 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 import rxllm
 from rxllm import Stream
 from tests.server import Server
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
+
+# A busy machine fails no property: how long an example takes is not what it states. For once in a while there is
+# pytest --hypothesis-profile=long --timeout=0
+settings.register_profile("default", deadline=None)
+settings.register_profile("long", deadline=None, max_examples=2_000)
+settings.load_profile("default")
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rxllm._assembly import ResponseBuilder
@@ -146,7 +146,6 @@ wire_deltas = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(wire_deltas)
 def test_rewritten_indexes_tell_the_same(deltas: list[ChatCompletionDeltaToolCall]) -> None:
     """Deltas numbered by position are told apart as before, so that normalized chunks read like raw ones."""
@@ -171,7 +170,6 @@ def cut(text: str, data: st.DataObject) -> list[str]:
     return [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
 
 
-@settings(deadline=None)
 @given(json_objects, st.booleans(), st.data())
 def test_json_progress_is_whole_at_the_end_alone(value: Any, ascii_only: bool, data: st.DataObject) -> None:
     """An object's text is whole with its last character and not before, wherever it is cut."""
@@ -184,7 +182,6 @@ def test_json_progress_is_whole_at_the_end_alone(value: Any, ascii_only: bool, d
         assert progress.whole is (seen == len(text))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(min_size=1), json_objects), max_size=4), st.data())
 def test_calls_do_not_depend_on_the_cuts(calls: list[tuple[str, Any]], data: st.DataObject) -> None:
     """Any re-cutting of the arguments gives the same calls, without index and id as well as with them."""
@@ -227,7 +224,6 @@ def test_parses_is_about_json() -> None:
     assert [calls.parses(position) for position in range(len(calls))] == [False, False, True]
 
 
-@settings(deadline=None)
 @given(st.text(st.characters()), st.data())
 def test_join_text_joins_halves(text: str, data: st.DataObject) -> None:
     """Text cut into UTF-16 units anywhere is the same text again, lone halves kept."""
@@ -335,7 +331,6 @@ def test_logprobs_are_one_list() -> None:
     assert chunks[0].choices[0].logprobs == {"content": [{"token": "a"}], "refusal": None}
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=9), min_size=1, max_size=5), st.booleans())
 def test_audio_is_one_sound(sounds: list[bytes], padded: bool) -> None:
     """Base64 that was cut, and base64 that was made piece by piece, comes to the bytes that were sent."""
@@ -352,7 +347,6 @@ def test_audio_is_one_sound(sounds: list[bytes], padded: bool) -> None:
     assert audio["expires_at"] == 5
 
 
-@settings(deadline=None)
 @given(st.text(st.characters()), st.data())
 def test_text_does_not_depend_on_the_cuts(text: str, data: st.DataObject) -> None:
     """Any re-cutting gives the same message; pairs cut in two are whole again."""

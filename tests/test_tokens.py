@@ -1,6 +1,9 @@
 """Counting tokens: the packed encodings are tiktoken's, and the count of a growing text is exact after every piece."""
 
+import copy
+import json
 import lzma
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +15,20 @@ import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import rxllm
 from rxllm import _token_counter
 from rxllm._token_counter import TokenCounter
-from rxllm._tokens import count_completion, count_prompt, count_text, encoding_for, estimate_usage, get_encoding
+from rxllm._tokens import (
+    TokenCount,
+    count_completion,
+    count_prompt,
+    count_text,
+    count_tools,
+    encoding_for,
+    estimate_usage,
+    get_encoding,
+    token_counter,
+)
 from rxllm.types import (
     ChatCompletionMessageToolCall,
     Choices,
@@ -25,6 +39,9 @@ from rxllm.types import (
 
 RANKS = Path(__file__).resolve().parents[1].parent / "shared" / "tiktoken"
 NAMES = ["cl100k_base", "o200k_base"]
+each_encoding = pytest.mark.parametrize("name", NAMES)
+# The counts are held by thousands of cases, ten times what the profile asks of other properties.
+thousands = settings(max_examples=10 * settings().max_examples)
 needs_ranks = pytest.mark.skipif(not RANKS.is_dir(), reason="the published rank files are not at ../shared/tiktoken")
 
 TEXTS = [
@@ -166,16 +183,16 @@ def assert_exact(name: str, pieces: list[str]) -> None:
         assert counter.add(piece) == count_text(encoding, text), text
 
 
-@pytest.mark.parametrize("name", NAMES)
-@settings(deadline=None)
-@given(pieces=st.lists(any_text, max_size=12))
+@each_encoding
+@thousands
+@given(pieces=st.lists(any_text, max_size=8))
 def test_counter_is_exact_after_every_piece(name: str, pieces: list[str]) -> None:
     """Whatever the text and wherever it is cut, the count so far is that of the plain encoding."""
     assert_exact(name, pieces)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@settings(deadline=None)
+@each_encoding
+@thousands
 @given(text=any_text, data=st.data())
 def test_counter_does_not_depend_on_the_cuts(name: str, text: str, data: st.DataObject) -> None:
     """Any two cuttings of a text come to the same count, lone surrogates and halves of pairs too."""
@@ -194,28 +211,74 @@ def test_counter_is_exact_on_real_text(name: str, text: str, size: int) -> None:
     assert_exact(name, [text[start : start + size] for start in range(0, len(text), size)])
 
 
+# What one kind of run is made of; white space and letters in all mixtures.
 RUNS = [
-    "a", "thequickbrownfox", "ABCDEFG", "aZ", "漢字的一是在不了", "ひらがなカタカナ", "안녕하세요", "שלום",
-    " ", "\n", "\r\n", "-=*", ".",
+    "a", "thequickbrownfox", "ABCDEFG", "aZ", "aéяσ", "漢字的一是在不了", "ひらがなカタカナ", "안녕하세요", "שלום",
+    " ", "\n", "\r\n", " \n", " \t\r\n\v\f\u00a0\u3000", "-=*", ".", "}\n", "/\n",
 ]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", NAMES)
-@settings(deadline=None)
-@given(
-    parts=st.lists(
-        st.tuples(
-            st.sampled_from(["", " ", "x ", "\n", "!", "- ", "(", "'", "1"]),
-            st.sampled_from(RUNS).flatmap(lambda kind: st.lists(st.text(kind, min_size=1, max_size=5), max_size=30)),
-        ),
-        max_size=3,
-    )
+BETWEEN = [
+    "",
+    " ",
+    "x ",
+    "\n",
+    "!",
+    "- ",
+    "(",
+    "'",
+    "1",
+    "2345",
+    "X",
+    "漢",
+    "/",
+    "!\n",
+    "\U0001f600",
+    "\u2028",
+    "\ud83d",
+]
+runs = st.lists(
+    st.tuples(
+        st.sampled_from(BETWEEN),
+        st.sampled_from(RUNS).flatmap(lambda kind: st.lists(st.text(kind, min_size=1, max_size=5), max_size=12)),
+    ),
+    max_size=4,
 )
-def test_counter_is_exact_in_long_runs(name: str, parts: list[tuple[str, list[str]]]) -> None:
-    """A long run without a boundary, counted byte by byte, goes on and ends exactly."""
+
+
+@each_encoding
+@thousands
+@given(parts=runs, long=st.sampled_from([1, 3, 10, 30]))
+def test_counter_is_exact_in_long_runs(name: str, parts: list[tuple[str, list[str]]], long: int) -> None:
+    """A long run without a boundary, counted byte by byte, goes on and ends exactly, whatever follows it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_token_counter, "_LONG", 20)
+        patch.setattr(_token_counter, "_LONG", long)
         assert_exact(name, [piece for before, pieces in parts for piece in (before, *pieces)])
+
+
+@each_encoding
+@pytest.mark.parametrize(
+    "text", ["a", "thequickbrownfox", "漢字的一是在不了", "-", " \n  \n\t", "\n" + " " * 70, "Ab\n"]
+)
+def test_counter_is_exact_over_thousands_of_characters(name: str, text: str) -> None:
+    """Far beyond what a run keeps in mind of its own text."""
+    encoding, whole = get_encoding(name), (text * 6_000)[:6_000]
+    counter = TokenCounter(encoding)
+    for start in range(0, 6_000, 5):
+        count = counter.add(whole[start : start + 5])
+        if start % 300 == 0:
+            assert count == count_text(encoding, whole[: start + 5])
+    assert counter.add("x y") == count_text(encoding, whole + "x y")
+
+
+@pytest.mark.parametrize(("name", "cut"), [("cl100k_base", 1_000_000), ("o200k_base", 250_000)])
+def test_counter_counts_what_tiktoken_gives_up_on(name: str, cut: int) -> None:
+    """A million spaces, in one piece or in several, and what comes after them."""
+    encoding, spaces = get_encoding(name), " " * 1_000_000
+    by_itself = encoding._encode_single_piece  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    counter = TokenCounter(encoding)
+    for start in range(0, len(spaces), cut):
+        counter.add(spaces[start : start + cut])
+    assert counter.total == len(by_itself(spaces.encode()))
+    assert counter.add("word up") == len(by_itself(spaces[1:].encode())) + count_text(encoding, " word up")
 
 
 class CountingEncoding:
@@ -235,7 +298,7 @@ class CountingEncoding:
         return getattr(self.encoding, name)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each_encoding
 @pytest.mark.parametrize(
     "text",
     [
@@ -247,7 +310,11 @@ class CountingEncoding:
         "漢字",
         " ",
         "\n",
+        "  \n",
+        "}\n",
         "=",
+        "\u3000\n",
+        "слово",
     ],
 )
 def test_counter_costs_what_is_new(name: str, text: str) -> None:
@@ -342,6 +409,129 @@ def test_estimate_of_a_text_that_tiktoken_gives_up_on() -> None:
     usage = estimate_usage("gpt-4o", None, response(content=" " * 1_000_000))
     assert usage.prompt_tokens == 0
     assert 1_000 < usage.completion_tokens < 100_000
+
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_current_weather",
+        "description": "Get the current weather in a given location",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "location": {"type": "string", "description": "The city and state, e.g. San Francisco, CA"},
+                "unit": {
+                    "type": "string",
+                    "description": "The unit of temperature to return",
+                    "enum": ["celsius", "fahrenheit"],
+                },
+            },
+            "required": ["location"],
+        },
+    },
+}
+ABOUT_WEATHER = [
+    {"role": "system", "content": "You are a helpful assistant that can answer to questions about the weather."},
+    {"role": "user", "content": "What's the weather like in San Francisco?"},
+]
+
+
+@pytest.mark.parametrize(("model", "tokens"), [("gpt-3.5-turbo", 105), ("gpt-4", 105), ("openai/gpt-4o", 101)])
+def test_tools_as_the_cookbook_counts(model: str, tokens: int) -> None:
+    """The cookbook's own example."""
+    count = token_counter(model=model, messages=ABOUT_WEATHER, tools=[WEATHER])
+    assert (count, count.estimated) == (tokens, False)
+
+
+def test_an_estimate_counts_the_tools_too() -> None:
+    """They are sent with the prompt."""
+    encoding = get_encoding("o200k_base")
+    usage = estimate_usage("gpt-4o", ABOUT_WEATHER, response(content="Sunny"), [WEATHER])
+    assert usage.prompt_tokens == count_prompt(ABOUT_WEATHER, encoding) + count_tools([WEATHER], encoding) == 101
+
+
+@pytest.mark.parametrize(
+    "tools", [[], [5], [{}], [{"function": None}], [{"function": {"parameters": 5}}], "weather", {"a": 1}, 5]
+)
+def test_an_estimate_never_fails_by_its_tools(tools: Any) -> None:
+    """They are the provider's to refuse."""
+    usage = estimate_usage("gpt-4o", ABOUT_WEATHER, response(content="Sunny"), tools)
+    assert usage.prompt_tokens >= count_prompt(ABOUT_WEATHER, get_encoding("o200k_base"))
+
+
+@pytest.mark.parametrize(
+    ("model", "encoding", "estimated"),
+    [
+        ("gpt-4", "cl100k_base", False),
+        ("azure/gpt-4o", "o200k_base", False),
+        ("anthropic/claude-sonnet-4", "o200k_base", True),
+        ("gemini-2.5-pro", "o200k_base", True),
+    ],
+)
+def test_token_counter(model: str, encoding: str, estimated: bool) -> None:
+    """With the model's own encoding; models of other makers are counted with o200k_base and marked."""
+    text = "今天天气很好, isn't it?"
+    for count, wanted in (
+        (token_counter(model=model, text=text), count_text(get_encoding(encoding), text)),
+        (token_counter(model=model, messages=ABOUT_WEATHER), count_prompt(ABOUT_WEATHER, get_encoding(encoding))),
+    ):
+        assert (count, count.estimated) == (wanted, estimated)
+
+
+def test_token_counter_is_public() -> None:
+    """It is loaded when it is asked for."""
+    assert rxllm.token_counter is token_counter
+
+
+@pytest.mark.parametrize(
+    ("message", "estimated"),
+    [
+        ({"role": "user", "content": [{"type": "text", "text": "Hi"}]}, False),
+        (Message(content="Hi"), False),
+        ({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a.b/c.png"}}]}, True),
+        (Message(tool_calls=[ChatCompletionMessageToolCall(id="a", function=Function(name="add"))]), True),
+    ],
+)
+def test_what_the_cookbook_does_not_count_is_an_estimate(message: Any, estimated: bool) -> None:
+    """Pictures, and tool calls in messages."""
+    assert token_counter("gpt-4o", messages=[message]).estimated is estimated
+
+
+def test_token_counts_are_numbers() -> None:
+    """They compare, add up and travel as numbers do, with their mark."""
+    count = TokenCount(7, estimated=True)
+    assert (count, count + 1, f"{count:,}", json.dumps(count)) == (7, 8, "7", "7")
+    for other in (pickle.loads(pickle.dumps(count)), copy.copy(count), copy.deepcopy(count)):  # noqa: S301  our own
+        assert (other, other.estimated) == (7, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({}, ValueError),
+        ({"text": "Hi", "messages": ABOUT_WEATHER}, ValueError),
+        ({"text": "Hi", "tools": [WEATHER]}, ValueError),
+        ({"text": 5}, TypeError),
+        ({"text": ["Hi"]}, TypeError),
+        ({"messages": "Hi"}, TypeError),
+        ({"messages": {"role": "user"}}, TypeError),
+        ({"messages": ["Hi"]}, TypeError),
+        ({"messages": ABOUT_WEATHER, "tools": WEATHER}, TypeError),
+        ({"messages": ABOUT_WEATHER, "tools": ["weather"]}, TypeError),
+        ({"model": None, "text": "Hi"}, TypeError),
+    ],
+)
+def test_token_counter_says_what_is_wrong(arguments: dict[str, Any], error: type[Exception]) -> None:
+    """By the name of the argument."""
+    given_model: Any = arguments.pop("model", "gpt-4")
+    with pytest.raises(error, match=r"model|text|messages|tools"):
+        token_counter(given_model, **arguments)
+
+
+def test_token_counter_counts_no_messages() -> None:
+    """An empty prompt is the three tokens at its end, an empty text none."""
+    assert token_counter("gpt-4", messages=[]) == 3
+    assert token_counter("gpt-4", text="") == 0
 
 
 def test_packed_encodings_need_no_network_and_no_folder(tmp_path: Path) -> None:

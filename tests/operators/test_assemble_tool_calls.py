@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex.testing import ReactiveTest, TestScheduler
 
@@ -108,7 +108,6 @@ def test_an_assembled_call_can_be_sent_back() -> None:
 arguments = st.dictionaries(st.text(max_size=5), st.text(max_size=5) | st.integers() | st.none(), max_size=3)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("fg"), arguments), max_size=4), st.data())
 def test_any_cutting_gives_the_same_calls(calls: list[tuple[str, dict[str, Any]]], data: st.DataObject) -> None:
     """Wherever the arguments are cut and however the pieces are spread over chunks."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import reactivex as rx
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex import Observable, abc
 from reactivex import operators as rx_ops
@@ -258,7 +258,6 @@ def paired(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
-@settings(deadline=None)
 @given(cuttings)
 def test_any_cutting_gives_the_same_text_and_count(pieces: list[str]) -> None:
     """Text, count and whole message follow from the text alone, not from where it is cut."""
