@@ -7,6 +7,10 @@ from rxllm.providers._anthropic import AnthropicMessages, AzureAnthropic
 from rxllm.providers._anthropic_request import UNSUPPORTED
 from rxllm.providers._azure import AzureAIChat, AzureChat
 from rxllm.providers._base import Provider
+from rxllm.providers._bedrock import BedrockConverse
+from rxllm.providers._bedrock_auth import BASE_URL as BEDROCK_URL
+from rxllm.providers._bedrock_auth import session_credentials
+from rxllm.providers._bedrock_invoke import BedrockInvoke
 from rxllm.providers._cohere import COHERE_HAS_NOT, CohereChat
 from rxllm.providers._completions import CHAT_ONLY, TextCompletions
 from rxllm.providers._gemini import Gemini, VertexGemini
@@ -181,6 +185,16 @@ PROVIDERS: Final[dict[str, Provider]] = {
             credentials=access_token,
             unsupported=GEMINI_HAS_NOT,
             variants=(("claude-", VertexAnthropic()),),
+        ),
+        Provider(
+            "bedrock",
+            BedrockConverse(),
+            BEDROCK_URL,
+            ("AWS_BEDROCK_RUNTIME_ENDPOINT", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"),
+            ("AWS_BEARER_TOKEN_BEDROCK",),
+            credentials=session_credentials,
+            key_parameters=("aws_access_key_id", "aws_secret_access_key", "aws_session_token"),
+            variants=(("converse/", BedrockConverse()), ("invoke/", BedrockInvoke())),
         ),
         Provider("sim", _CHAT, "http://sim.invalid/v1", key_required=False),
     )

@@ -79,6 +79,14 @@ class BedrockReading(StreamReading):
         self._decode = decoder.feed
         return decoder.feed
 
+    # Events of server-sent events that have a name may be anything; here each has one, and is a JSON object.
+
+    def _take_garbage(self, name: str, text: str, reason: str, out: list[ModelResponseStream]) -> None:
+        super()._take_garbage(name if name == "error" else "", text, reason, out)
+
+    def _take_json(self, name: str, payload: Any, out: list[ModelResponseStream]) -> None:
+        super()._take_json(name if name == "error" or isinstance(payload, dict) else "", payload, out)
+
     def _take_converse(self, name: str, fields: dict[str, Any], out: list[ModelResponseStream]) -> None:
         """An event of Converse's."""
         for chunk in self._events.take(name, fields):
