@@ -23,7 +23,6 @@ __all__ = [
     "as_stream",
     "close",
     "completion",
-    "operators",
     "token_counter",
 ]
 

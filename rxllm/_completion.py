@@ -1,7 +1,7 @@
 """``completion()`` and ``acompletion()``: arguments become a Request, and a Request a Stream."""
 
-import json
 import inspect
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
@@ -313,7 +313,7 @@ async def acompletion(
     """
     if _is_http_client(parameters.get("http_client"), "Client"):
         raise TypeError("acompletion() cannot use an httpx.Client, which would block: use an httpx.AsyncClient.")
-    chunks = completion(model, messages, stream=True, **parameters)
+    chunks: Stream[ModelResponseStream] = completion(model, messages, stream=True, **parameters)
     if stream:
         return chunks
     return await _whole(chunks)

@@ -44,6 +44,8 @@ def ask(server: Server) -> Callable[..., Stream[rxllm.ModelResponseStream]]:
     def ask(**parameters: Any) -> Stream[rxllm.ModelResponseStream]:
         settings: dict[str, Any] = {"api_base": server.url, "api_key": "sk-secret-key", **parameters}
         messages = settings.pop("messages", [{"role": "user", "content": "Hello"}])
-        return rxllm.completion(settings.pop("model", "gpt-4"), messages, stream=True, **settings)
+        model: str = settings.pop("model", "gpt-4")
+        made: Stream[rxllm.ModelResponseStream] = rxllm.completion(model, messages, stream=True, **settings)
+        return made
 
     return ask

@@ -26,12 +26,16 @@ each_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 
 def mocked(response: Any, model: str = "gpt-4", **parameters: Any) -> Stream[ModelResponseStream]:
     """The stream of a mocked answer."""
-    return rxllm.completion(model, MESSAGES, stream=True, mock_response=response, **parameters)
+    made: Stream[ModelResponseStream] = rxllm.completion(
+        model, MESSAGES, stream=True, mock_response=response, **parameters
+    )
+    return made
 
 
 def answered(response: Any, **parameters: Any) -> ModelResponse:
     """The mocked answer, whole."""
-    return rxllm.completion("gpt-4", MESSAGES, stream=False, mock_response=response, **parameters)
+    made: ModelResponse = rxllm.completion("gpt-4", MESSAGES, stream=False, mock_response=response, **parameters)
+    return made
 
 
 def call(name: str, arguments: str, *, place: int = 0, choice: int = 0) -> ChatCompletionMessageToolCall:

@@ -76,7 +76,8 @@ def run(recipe: str, **names: Any) -> str:
 
 def stream(**parameters: Any) -> Stream[ModelResponseStream]:
     """A stream of gpt-4."""
-    return completion(model="gpt-4", messages=MESSAGES, stream=True, **parameters)
+    made: Stream[ModelResponseStream] = completion(model="gpt-4", messages=MESSAGES, stream=True, **parameters)
+    return made
 
 
 def printed(pipeline: Callable[[], Any]) -> str:

@@ -270,7 +270,9 @@ class AnthropicReading(StreamReading):
         block = self._open.get(index)
         if block is None:
             # Never started, as some who imitate this dialect leave it.
-            block = self._open[index] = _Block({"type": "thinking" if kind in _THINKING else "text"})
+            block = self._open[index] = _Block(
+                {"type": "thinking" if kind in ("thinking_delta", "signature_delta") else "text"}
+            )
             block.start = self._length
         if kind == "text_delta":
             text = delta.get("text")
@@ -332,9 +334,6 @@ class AnthropicReading(StreamReading):
         if self.failure is None:
             choice = {"index": 0, "delta": delta, "finish_reason": finish}
             self._take_chunk({**self._shared, "choices": [choice], **more}, out)
-
-
-_THINKING: Final = frozenset({"thinking_delta", "signature_delta"})
 
 
 class _Block:

@@ -1,5 +1,6 @@
 """attach_usage: the last chunk carries usage, reported or estimated."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -7,11 +8,25 @@ import reactivex as rx
 from reactivex.testing import ReactiveTest, TestScheduler
 
 from rxllm import operators as ops
-from rxllm._tokens import count_prompt, count_text, get_encoding
+from rxllm._tokens import count_prompt, count_text, count_tools, get_encoding
+from rxllm.exceptions import IncompleteStreamError
 from rxllm.types import Message, ModelResponseStream, StreamingChoices, Usage
-from tests.operators.sources import asked, call_piece, calling, collect, items, notifications, of, reported
+from tests.operators.sources import asked, call_piece, calling, collect, failure, items, notifications, of, reported
 
 PROMPT = [{"role": "user", "content": "Greet me"}]
+ENCODING = get_encoding("cl100k_base")
+
+
+def completed(usage: Usage | None) -> int:
+    """The completion's tokens of an estimate."""
+    assert usage is not None
+    assert usage.estimated
+    return usage.completion_tokens
+
+
+def tokens(*texts: str) -> int:
+    """Their tokens, one by one."""
+    return sum(count_text(ENCODING, text) for text in texts)
 
 
 def test_what_was_reported_becomes_public_on_the_last_chunk() -> None:
@@ -125,9 +140,155 @@ def test_chunks_are_copied() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"model": 4}, {"messages": "Hi"}, {"messages": {"role": "user"}}, {"messages": 4}]
+    "arguments", [{"model": 4}, {"messages": "Hi"}, {"messages": {"role": "user"}}, {"messages": 4}, {"own_chunk": 1}]
 )
 def test_arguments_are_checked_when_the_operator_is_made(arguments: Any) -> None:
     """No stream has to run to learn that an argument is wrong."""
-    with pytest.raises(TypeError, match=r"model|messages"):
+    with pytest.raises(TypeError, match=r"model|messages|own_chunk"):
         ops.attach_usage(**arguments)
+
+
+def test_reasoning_is_counted_and_told_apart() -> None:
+    """As a part of the completion."""
+    chunks = [of(reasoning_content="They "), of(reasoning_content="greet me"), of("Hello"), of(finish_reason="stop")]
+    usage = items(ops.attach_usage("gpt-4"), *chunks)[-1].usage
+    assert completed(usage) == tokens("They greet me", "Hello")
+    assert usage is not None
+    assert usage.completion_tokens_details is not None
+    assert usage.completion_tokens_details.reasoning_tokens == tokens("They greet me")
+
+
+def test_the_requests_tools_are_part_of_the_prompt() -> None:
+    """They are sent with it."""
+    tools = [{"type": "function", "function": {"name": "add", "description": "Adds two numbers"}}]
+    chunks = [of("Hello"), of(finish_reason="stop")]
+    source = asked(rx.of(*chunks), model="gpt-4", messages=PROMPT, params={"tools": tools})
+    last = collect(source.pipe(ops.attach_usage()))[-1]
+    assert last.usage is not None
+    assert last.usage.prompt_tokens == count_prompt(PROMPT, ENCODING) + count_tools(tools, ENCODING)
+
+
+def test_below_take_chunks_one_more_chunk_comes() -> None:
+    """With the usage of what came until the cut."""
+    chunks = [of("Once "), of("upon "), of("a "), of("time"), of(finish_reason="stop")]
+    *others, last = collect(rx.of(*chunks).pipe(ops.take_chunks(2), ops.attach_usage("gpt-4")))
+    assert others == chunks[:2]
+    assert len(last.choices) == 0
+    assert completed(last.usage) == tokens("Once upon ")
+
+
+def test_above_take_chunks_the_last_chunk_carries_it() -> None:
+    """The source's own chunk stays without."""
+    chunks = [of("Once "), of("upon "), of("a "), of("time"), of(finish_reason="stop")]
+    first, last = collect(rx.of(*chunks).pipe(ops.attach_usage("gpt-4"), ops.take_chunks(2)))
+    assert (first.usage, completed(last.usage)) == (None, tokens("Once upon "))
+    assert [chunk.usage for chunk in chunks] == [None] * 5
+    assert last.choices == chunks[1].choices
+
+
+def test_above_take_chunks_what_was_reported_counts() -> None:
+    """Where a provider reports on each chunk."""
+    second = of("upon ")
+    second.reported_usage = Usage(total_tokens=5)
+    last = collect(rx.of(of("Once "), second, of("a ")).pipe(ops.attach_usage(), ops.take_chunks(2)))[-1]
+    assert last.usage == Usage(total_tokens=5)
+
+
+def test_who_leaves_between_chunks_gets_nothing_more() -> None:
+    """As after a plain break: what was delivered stays as it was."""
+    source: rx.Subject[ModelResponseStream] = rx.Subject()
+    seen: list[ModelResponseStream] = []
+    subscription = source.pipe(ops.attach_usage("gpt-4")).subscribe(seen.append)
+    source.on_next(of("Once "))
+    subscription.dispose()
+    source.on_next(of("upon "))
+    assert seen == [of("Once ")]
+
+
+def test_a_chunk_that_is_cut_off_by_another_thread_is_left_alone() -> None:
+    """Its thread may be reading it."""
+    source: rx.Subject[ModelResponseStream] = rx.Subject()
+    seen: list[Usage | None] = []
+
+    def leave_elsewhere(chunk: ModelResponseStream) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(subscription.dispose).result()
+        seen.append(chunk.usage)
+
+    subscription = source.pipe(ops.attach_usage("gpt-4")).subscribe(leave_elsewhere)
+    source.on_next(of("Once "))
+    assert seen == [None]
+
+
+def test_an_error_has_the_usage_of_what_came() -> None:
+    """An APIError does; the chunk that was held has it too."""
+    error = IncompleteStreamError("cut off")
+    broken = rx.concat(rx.of(of("Hel"), of("lo")), rx.throw(error))
+    seen, raised = failure(broken.pipe(ops.attach_usage("gpt-4", PROMPT)))
+    assert (seen, raised) == ([of("Hel"), of("lo")], error)
+    assert completed(error.usage) == tokens("Hello")
+    assert error.usage is not None
+    assert error.usage.prompt_tokens == count_prompt(PROMPT, ENCODING)
+    finished = rx.concat(rx.of(of("Hi"), of(finish_reason="stop")), rx.throw(error))
+    seen, _ = failure(finished.pipe(ops.attach_usage("gpt-4", PROMPT)))
+    assert seen[-1].usage == error.usage
+    assert completed(error.usage) == tokens("Hi")
+
+
+def test_an_error_keeps_what_the_provider_reported() -> None:
+    """It is better than any count, whichever of two operators saw it."""
+    error = IncompleteStreamError("cut off")
+    broken = rx.concat(rx.of(of("Hello"), reported(total_tokens=9)), rx.throw(error))
+    failure(broken.pipe(ops.attach_usage("gpt-4")))
+    assert error.usage == Usage(total_tokens=9)
+    failure(rx.concat(rx.of(of("Hello")), rx.throw(error)).pipe(ops.attach_usage("gpt-4")))
+    assert error.usage == Usage(total_tokens=9)
+
+
+def test_an_error_before_anything_came_has_no_usage() -> None:
+    """Nothing is known then: a request that is refused costs nothing."""
+    error = IncompleteStreamError("cut off")
+    _, raised = failure(rx.throw(error).pipe(ops.attach_usage("gpt-4", PROMPT)))
+    assert raised is error
+    assert error.usage is None
+
+
+def test_other_errors_pass_untouched() -> None:
+    """They may have attributes of their own."""
+    error = RuntimeError("broken")
+    _, raised = failure(rx.concat(rx.of(of("Hi")), rx.throw(error)).pipe(ops.attach_usage("gpt-4")))
+    assert raised is error
+    assert not hasattr(error, "usage")
+
+
+def test_usage_on_a_chunk_of_its_own() -> None:
+    """All others pass as they are, at once, and the last one has no choices."""
+    chunks = [of("Hello"), of(finish_reason="stop")]
+    *others, last = items(ops.attach_usage("gpt-4", PROMPT, own_chunk=True), *chunks)
+    assert others == chunks
+    assert all(chunk is came for chunk, came in zip(others, chunks, strict=True))
+    assert (len(last.choices), last.choices[0].delta.content) == (0, None)
+    assert completed(last.usage) == 1
+
+
+def test_no_second_chunk_of_its_own_is_added() -> None:
+    """Where the provider's comes."""
+    usage = ModelResponseStream(usage=Usage(total_tokens=3))
+    chunks = [of("Hello"), of(finish_reason="stop"), usage]
+    assert items(ops.attach_usage(own_chunk=True), *chunks) == chunks
+
+
+def test_a_chunk_of_its_own_carries_what_was_reported_unasked() -> None:
+    """It rides on the last chunk, where nobody sees it."""
+    chunks = [of("Hello"), of(finish_reason="stop"), reported(total_tokens=3)]
+    *others, last = items(ops.attach_usage(own_chunk=True), *chunks)
+    assert others == chunks
+    assert last.usage == Usage(total_tokens=3)
+
+
+def test_a_chunk_of_its_own_does_not_come_after_an_error() -> None:
+    """The error has the usage, as ever."""
+    error = IncompleteStreamError("cut off")
+    seen, _ = failure(rx.concat(rx.of(of("Hello")), rx.throw(error)).pipe(ops.attach_usage("gpt-4", own_chunk=True)))
+    assert seen == [of("Hello")]
+    assert completed(error.usage) == 1
