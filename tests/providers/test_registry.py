@@ -40,7 +40,6 @@ def test_resolve(model: str, custom: str | None, name: str, wire_model: str) -> 
         ("opnai/gpt-4", None, "Did you mean openai?"),
         ("hosted-vllm/x", None, "Did you mean hosted_vllm?"),
         ("x", "OpenAI", "Did you mean openai?"),
-        ("gemini-2.5-pro", None, "gemini"),
         ("zzzzzzzz", None, "hosted_vllm, huggingface"),
         ("", None, "does not say"),
         ("openai/", None, "no model"),
