@@ -1,7 +1,7 @@
 """What the tests share: a loopback server, and an environment without keys and proxies."""
 
+import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +9,8 @@ from hypothesis import settings
 
 import rxllm
 from rxllm import Stream
+from rxllm.providers import PROVIDERS
 from tests.server import Server
-
-SHARED = Path(__file__).resolve().parents[1].parent / "shared"
 
 # A busy machine fails no property: how long an example takes is not what it states. For once in a while there is
 # pytest --hypothesis-profile=long --timeout=0
@@ -22,11 +21,11 @@ settings.load_profile("default")
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE", "HOSTED_VLLM_API_KEY", "HOSTED_VLLM_API_BASE"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+    known = {name for provider in PROVIDERS.values() for name in provider.key_variables + provider.base_url_variables}
+    proxies = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
+    for name in os.environ:
+        if name in known or name.upper() in proxies or name.startswith(("AWS_", "AZURE_", "GOOGLE_", "VERTEX")):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture
