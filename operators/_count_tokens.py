@@ -26,9 +26,15 @@ def count_tokens(
         counts  --------1------3------2------------|
 
     It is the count of the whole text, not a sum over chunks, whose cuts need not be those of tokens; it can go down
-    when a word is finished. A chunk costs what is new in it, not what has been before. Chunks that add no text to the
-    choice give nothing; a stream without text, an empty one too, gives 0 once, when it completes. An error passes. Held
-    is the last word or so. cl100k_base and o200k_base need no network, and take 0.1 and 0.3 seconds to load, once.
+    when a word is finished. Chunks that add no text to the choice give nothing; a stream without text, an empty one
+    too, gives 0 once, when it completes. An error passes. Held is the last word or so. cl100k_base and o200k_base need
+    no network, and take 0.1 and 0.3 seconds to load, once.
+
+    A chunk costs what is new in it, not what has been before: some 4 microseconds for a word, 10 to 30 in a run of
+    white space, in one endless word and the like. Where a text has neither boundary nor run, as emoji on end, letters
+    with nothing but apostrophes between them or an uncommon script without spaces, a chunk costs 0.1 to 0.2
+    microseconds more for each character since the last boundary; with an encoding of one's own, for each character of
+    the text.
 
     Args:
         model: the model whose encoding counts, with or without a provider's prefix; without it and without an encoding,
