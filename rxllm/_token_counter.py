@@ -96,8 +96,8 @@ class TokenCounter:
     Exact after every piece, wherever the text is cut; halves of a surrogate pair may come in two pieces. A piece costs
     what it is itself, also in a long run of letters, of rules or of white space. Held is the tail since the last
     boundary: usually a word. What has neither boundary nor run is encoded again with each piece, at 0.1 to 0.2
-    microseconds a character: emoji on end, letters with nothing but apostrophes between them (``a'a'a``), uncommon scripts without
-    spaces; and all of the text for an encoding of one's own, whose splitting is not known.
+    microseconds a character: emoji on end, letters with nothing but apostrophes between them (``a'a'a``), uncommon
+    scripts without spaces; and all of the text for an encoding of one's own, whose splitting is not known.
 
     >>> from rxllm._tokens import get_encoding
     >>> counter = TokenCounter(get_encoding("cl100k_base"))
