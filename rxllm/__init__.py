@@ -7,7 +7,7 @@ from rxllm._stream import Stream, as_stream
 from rxllm.types import ModelResponse, ModelResponseStream
 
 if TYPE_CHECKING:
-    from rxllm import operators
+    from rxllm import operators as operators
     from rxllm._clients import aclose, close
     from rxllm._tokens import token_counter
 

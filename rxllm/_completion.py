@@ -13,7 +13,6 @@ from rxllm._loop import AsyncReading, SyncReading
 from rxllm._mock import mock_chunks
 from rxllm._stream import Stream
 from rxllm._timeouts import timeouts_from
-from rxllm.providers import resolve
 from rxllm.types import ModelResponse, ModelResponseStream, Request
 
 if TYPE_CHECKING:
@@ -188,6 +187,8 @@ def completion(
         "extra_body": extra_body,
     }
     params = {name: value for name, value in {**named, **provider_params}.items() if value is not None}
+    from rxllm.providers import resolve
+
     provider, wire_model = resolve(model, custom_llm_provider)
     parts = {name: params.pop(name) for name in provider.key_parameters if name in params}
     key = api_key or (json.dumps(parts) if parts else None)

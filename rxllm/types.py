@@ -4,6 +4,7 @@ The names and shapes are the documented ones of OpenAI's chat completions and of
 it does not know and can be read both ways: ``chunk.choices[0].delta`` and ``chunk["choices"][0]["delta"]``.
 """
 
+# ruff: noqa: PLW0108  pydantic looks into a class that makes a default, at import, and into a lambda it does not
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rxllm._headers import rate_limits_of, request_id_of
 from rxllm.exceptions import APIResponseValidationError
 
 __all__ = [
@@ -62,14 +64,12 @@ class _HasResponse(_Shape):
     @property
     def request_id(self) -> str | None:
         """The provider's id of the request, from the response's headers."""
-        headers = self.response_headers or {}
-        return headers.get("x-request-id") or headers.get("request-id")
+        return request_id_of(self.response_headers or {})
 
     @property
     def rate_limits(self) -> dict[str, str]:
         """The response's rate limit headers, by name without the ``x-ratelimit-`` before it."""
-        prefix = "x-ratelimit-"
-        return {k[len(prefix) :]: v for k, v in (self.response_headers or {}).items() if k.startswith(prefix)}
+        return rate_limits_of(self.response_headers or {})
 
 
 class PromptTokensDetails(_Shape):

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from rxllm.exceptions import APIError
@@ -10,7 +9,7 @@ from rxllm.providers._anthropic_request import messages_body
 from rxllm.providers._base import HTTPRequest, Provider
 from rxllm.providers._errors import response_error
 from rxllm.providers._reading import StreamReading, mapping, objects, whole_number
-from rxllm.providers._requests import endpoint, json_request
+from rxllm.providers._requests import endpoint, json_request, with_entra
 from rxllm.types import ModelResponseStream, Request
 
 __all__ = ["AnthropicMessages", "AnthropicReading", "AzureAnthropic"]
@@ -75,9 +74,7 @@ class AzureAnthropic(AnthropicMessages):
 
     def http_request(self, request: Request, base_url: str, api_key: str | None, provider: Provider) -> HTTPRequest:
         """The HTTP request that asks for ``request`` as a stream."""
-        entra = api_key is not None and api_key.startswith("eyJ")
-        provider = replace(provider, key_header="authorization" if entra else "x-api-key")
-        return super().http_request(request, base_url, api_key, provider)
+        return super().http_request(request, base_url, api_key, with_entra(provider, api_key, "x-api-key"))
 
     def version(self, request: Request) -> str:
         """The version of Claude's API."""

@@ -1,12 +1,11 @@
 """OpenAI's chat completions on Azure: the model in the path, the version in the query, the key in its own header."""
 
 import os
-from dataclasses import replace
 from typing import Final
 
 from rxllm.providers._base import HTTPRequest, Provider
 from rxllm.providers._openai import OpenAIChat
-from rxllm.providers._requests import endpoint
+from rxllm.providers._requests import endpoint, with_entra
 from rxllm.types import Request
 
 __all__ = ["AzureAIChat", "AzureChat"]
@@ -18,9 +17,7 @@ _AI_API_VERSION: Final = "2024-05-01-preview"
 class _Azure(OpenAIChat):
     def http_request(self, request: Request, base_url: str, api_key: str | None, provider: Provider) -> HTTPRequest:
         """The HTTP request; a Microsoft Entra token, a JSON Web Token, goes as Bearer, and a key as ``api-key``."""
-        if api_key is not None and api_key.startswith("eyJ"):
-            provider = replace(provider, key_header="authorization")
-        return super().http_request(request, base_url, api_key, provider)
+        return super().http_request(request, base_url, api_key, with_entra(provider, api_key, "api-key"))
 
 
 class AzureChat(_Azure):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final, cast
 
+from rxllm._headers import request_id_of
 from rxllm.exceptions import (
     APIError,
     APIStatusError,
@@ -203,10 +204,7 @@ def _error(
         type=type_,
         param=said.param,
         body=body,
-        request_id=headers.get("x-request-id")
-        or headers.get("request-id")
-        or headers.get("x-amzn-requestid")
-        or said.request_id,
+        request_id=request_id_of(headers) or said.request_id,
         headers=headers,
     )
 

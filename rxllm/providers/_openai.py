@@ -1,7 +1,7 @@
 """OpenAI's chat completions, as OpenAI and the many servers that speak like it send them."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -15,7 +15,6 @@ from rxllm.providers._requests import endpoint, json_request, json_schema, param
 from rxllm.types import ModelResponseStream, Request
 
 __all__ = ["OpenAIChat"]
-
 
 
 class OpenAIChat:

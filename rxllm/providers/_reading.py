@@ -14,6 +14,7 @@ from pydantic_core import from_json
 
 from rxllm._decoders._ndjson import NDJSONDecoder
 from rxllm._decoders._sse import Event, NamedEvent, SSEDecoder
+from rxllm._headers import request_id_of
 from rxllm.exceptions import APIError, APIResponseValidationError
 from rxllm.providers._errors import excerpt, stream_error
 from rxllm.providers._normalize import BrokenAnswer, Normalizer
@@ -23,7 +24,6 @@ __all__ = ["Decoder", "StreamReading", "mapping", "objects", "whole_number"]
 
 _LARGEST_BODY: Final = 32 << 20
 _SSE_STARTS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
-
 
 
 class Decoder(Protocol):
@@ -294,7 +294,7 @@ class StreamReading:
             llm_provider=request.provider,
             model=request.model,
             body=text[:4000] or None,
-            request_id=headers.get("x-request-id") or headers.get("request-id"),
+            request_id=request_id_of(headers),
             headers=headers,
         )
 

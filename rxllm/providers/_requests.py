@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final, cast
 from urllib.parse import urlencode
 
@@ -12,7 +13,7 @@ from rxllm.exceptions import BadRequestError, UnsupportedParamsError
 from rxllm.providers._base import HTTPRequest, Provider
 from rxllm.types import Request
 
-__all__ = ["content_parts", "endpoint", "json_request", "json_schema", "parameters", "unsupported"]
+__all__ = ["content_parts", "endpoint", "json_request", "json_schema", "parameters", "unsupported", "with_entra"]
 
 # Said to us and not to the provider.
 _OURS: Final = frozenset({"api_version", "drop_params", "extra_body", "extra_query", "stream_options"})
@@ -87,6 +88,12 @@ def json_request(
     raise BadRequestError(
         f"The request cannot be said in JSON: {reason}", llm_provider=request.provider, model=request.model
     )
+
+
+def with_entra(provider: Provider, api_key: str | None, key_header: str) -> Provider:
+    """``provider`` with the header for this key: a Microsoft Entra token, a JSON Web Token, goes as Bearer."""
+    is_token = api_key is not None and api_key.startswith("eyJ")
+    return replace(provider, key_header="authorization" if is_token else key_header)
 
 
 def endpoint(base_url: str, path: str) -> str:

@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from rxllm.exceptions import APIError
 from rxllm.providers._base import HTTPRequest, Provider
 from rxllm.providers._errors import response_error
 from rxllm.providers._reading import StreamReading, objects
-from rxllm.providers._requests import endpoint, json_request
+from rxllm.providers._requests import endpoint, json_request, with_entra
 from rxllm.providers._responses_request import responses_body
 from rxllm.types import ModelResponseStream, Request
 
@@ -74,9 +74,7 @@ class AzureResponses(OpenAIResponses):
 
     def http_request(self, request: Request, base_url: str, api_key: str | None, provider: Provider) -> HTTPRequest:
         """The HTTP request; a Microsoft Entra token, a JSON Web Token, goes as Bearer, and a key as ``api-key``."""
-        if api_key is not None and api_key.startswith("eyJ"):
-            provider = replace(provider, key_header="authorization")
-        return super().http_request(request, base_url, api_key, provider)
+        return super().http_request(request, base_url, api_key, with_entra(provider, api_key, "api-key"))
 
     def url(self, request: Request, base_url: str) -> str:
         """Where ``request`` is sent."""
