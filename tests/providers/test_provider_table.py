@@ -90,3 +90,11 @@ def test_the_page_names_what_there_is() -> None:
     variables = set(re.findall(r"`([A-Z]{2,}_[A-Z_]+)`", TEXT))
     read = {name for provider in PROVIDERS.values() for name in provider.key_variables + provider.base_url_variables}
     assert [name for name in sorted(variables - read) if name not in sources] == []
+
+
+def test_the_example_runs() -> None:
+    """It makes a stream, and sends nothing yet."""
+    (example,) = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(example, PAGE.name, "exec"), names)  # noqa: S102  it is ours
+    assert repr(names["stream"]) == "<Stream of my-model>"
