@@ -72,7 +72,10 @@ _HEADINGS: Final = ("Prefix", "Dialect", "Key", "Address", "Streaming", "Tools",
 
 # By the vendor in its name Bedrock's dialects tell what it takes; the others have no opinion.
 _MODEL: Final = "anthropic.claude-sonnet-4-5"
-_TOOL: Final = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+_TOOL: Final[dict[str, Any]] = {
+    "type": "function",
+    "function": {"name": "f", "parameters": {"type": "object", "properties": {}}},
+}
 _PLACES: Final = {"vertex_project": "p", "aws_region_name": "us-east-1"}
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,10 @@ ROWS = {
     if line.startswith("| `")
     for cells in [line.strip("| ").split(" | ")]
 }
-TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "f", "parameters": {"type": "object", "properties": {}}},
+}
 
 
 def test_the_table_is_that_of_the_registry() -> None:
@@ -48,13 +52,14 @@ def test_tools_and_reasoning_are_sent_where_the_table_says_so(name: str) -> None
     """The body of a request with tools says more than one without, and likewise with an effort; or it is refused."""
     provider = PROVIDERS[name]
 
-    def body(**params: object) -> object:
-        given = {"aws_region_name": "us-east-1", "vertex_project": "p", **params}
+    def body(**params: Any) -> Any:
+        given: dict[str, Any] = {"aws_region_name": "us-east-1", "vertex_project": "p", **params}
         # A Claude, which has both wherever it is served.
         request = Request(f"{name}/m", [{"role": "user", "content": "Hi"}], given, wire_model="claude-sonnet-4-5")
         return json.loads(provider.dialect.http_request(request, "https://example.com", "key", provider).body)
 
-    for column, params in ((5, {"tools": [TOOL]}), (6, {"reasoning_effort": "high"})):
+    wanted: list[tuple[int, dict[str, Any]]] = [(5, {"tools": [TOOL]}), (6, {"reasoning_effort": "high"})]
+    for column, params in wanted:
         if ROWS[name][column] == "yes":
             assert body(**params) != body()
         else:
