@@ -155,8 +155,9 @@ def completion(
         num_retries: see ``max_retries``.
         extra_headers: further HTTP headers.
         extra_body: further members of the request's body, sent as they are.
-        mock_response: what to answer with, instead of sending anything: a text, a list of texts (a chunk each), or an
-            exception to fail with.
+        mock_response: what to answer with, instead of sending anything: a text; a list of texts, of deltas as
+            dictionaries or ``Delta``s, a chunk each; an exception to fail with, also at the end of such a list; or a
+            whole ``ModelResponse``, which ``stream=False`` gives back.
         http_client: an ``httpx.Client`` or ``httpx.AsyncClient`` of one's own.
         provider_params: whatever else the provider takes, sent as it is.
 
@@ -210,9 +211,14 @@ def completion(
         chunks = Stream.from_source(mock_chunks(mock_response, request), request)
     else:
         chunks = Stream.from_source(_RequestSource(call, http_client), request)
-    if stream:
-        return chunks
-    return _whole(chunks).run()
+    if not stream:
+        return _whole(chunks).run()
+    if request.include_usage:
+        # "Supported across all providers": where one reports none, it is counted.
+        from rxllm.operators import attach_usage
+
+        chunks = chunks.pipe(attach_usage(own_chunk=True))
+    return chunks
 
 
 @overload

@@ -227,9 +227,11 @@ class _Completion:
                 yield index, piece
 
     def _usage(self) -> dict[str, Any]:
-        from rxllm._tokens import count_prompt, get_encoding
+        from rxllm._tokens import count_prompt, count_tools, get_encoding
 
-        prompt = count_prompt(self._asked.messages, get_encoding(ENCODING))
+        encoding = get_encoding(ENCODING)
+        tools = [tool.model_dump(by_alias=True) for tool in self._asked.tools or ()]
+        prompt = count_prompt(self._asked.messages, encoding) + count_tools(tools, encoding)
         return {
             "prompt_tokens": prompt,
             "completion_tokens": self._tokens,

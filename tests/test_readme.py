@@ -16,6 +16,7 @@ import pytest
 import rxllm
 from rxllm import completion, exceptions
 from rxllm import operators as ops
+from rxllm.providers import PROVIDERS, resolve
 from tests.recordings import RANKS, RECIPES
 from tests.server import PATIENCE, Answering, Server, chunk
 
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
 WORDS = [f"word{number} " for number in range(12)]
+VARIABLES = {name for provider in PROVIDERS.values() for name in provider.key_variables + provider.base_url_variables}
 NEEDS_RANKS = "encoding_for_model"  # tiktoken itself looks for its rank files
 
 
@@ -116,7 +118,7 @@ def printed() -> Iterator[dict[Block, str]]:
     with Server() as server, pytest.MonkeyPatch.context() as patch:
         server.script = answer
         for name in [*os.environ]:
-            if name.lower().endswith("_proxy") or name.startswith(("OPENAI_", "HOSTED_VLLM_")):
+            if name.lower().endswith("_proxy") or name in VARIABLES:
                 patch.delenv(name)
         patch.setenv("TIKTOKEN_CACHE_DIR", str(RANKS))
         outputs: dict[Block, str] = {}
@@ -199,6 +201,27 @@ def test_every_error_is_named() -> None:
     """The tree of errors leaves none out."""
     (tree,) = (block.text for block in BLOCKS if block.text.startswith("APIError\n"))
     assert sorted(set(re.findall(r"\b[A-Z]\w+(?:Error|Timeout)\b|\bTimeout\b", tree))) == exceptions.__all__
+
+
+def test_the_providers_are_those_that_are_known() -> None:
+    """The overview names models, prefixes and key variables as the registry has them, and as many as there are."""
+    _, _, rest = README.partition("\n| model | speaks to | key |\n")
+    rows = [line.split(" | ") for line in rest.partition("\n\n")[0].splitlines()[1:]]
+    assert len(rows) > 8
+    for models, _, keys in rows:
+        names = [name for name in re.findall(r"`([^`]*)`", models) if "=" not in name]
+        providers = [resolve(name.replace("...", "model"))[0] for name in names]
+        known = {variable for provider in providers for variable in provider.key_variables}
+        assert set(re.findall(r"`(\w+_KEY)`", keys)) <= known
+    assert len(PROVIDERS) == 40, "the README says how many prefixes there are"
+
+
+def test_the_extras_are_there() -> None:
+    """What the README tells to install can be installed."""
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    extras = set(re.findall(r"pip install '(?:-e )?rxllm\[(\w+)\]'", README))
+    assert extras == {"bedrock", "vertex"}
+    assert all(f"\n{extra} = [" in project for extra in extras)
 
 
 def test_links_lead_somewhere() -> None:

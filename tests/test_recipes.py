@@ -379,6 +379,20 @@ def test_the_usage_chunk_has_no_choices_and_a_blank_first() -> None:
     assert all("usage" in other for other in others)
 
 
+def test_usage_that_no_provider_reports_is_counted(server: Server) -> None:
+    """As documented, the additional chunk comes from every provider; where it was counted, it says so."""
+
+    async def script(answering: Answering) -> None:
+        await answering.stream(*WORDS)
+
+    server.script = script
+    *others, last = stream(stream_options={"include_usage": True})
+    assert [other.usage for other in others] == [None] * len(others)
+    assert last.choices == []
+    assert last.usage is not None
+    assert (last.usage.completion_tokens, last.usage.estimated) == (2, True)
+
+
 def test_complete_response() -> None:
     """accumulate_text's last item, or build_response's message."""
     assert run(COMPLETE_RESPONSE) == "Hello world\n\nComplete response: Hello world\n"

@@ -60,7 +60,9 @@ def by_hand(chunks: list[ModelResponseStream]) -> Outcome:
                 finishes[choice.index] = choice.finish_reason
     told = [(id_, name, arguments) for (choice, _), (id_, name, arguments) in sorted(calls.items()) if choice == 0]
     assert all(chunk.usage is None for chunk in chunks[:-1])
-    return texts, reasoning, told, finishes, chunks[-1].usage
+    usage = chunks[-1].usage
+    assert usage is not None, "asked for, and neither reported nor counted"
+    return texts, reasoning, told, finishes, None if usage.estimated else usage
 
 
 def by_loop(stream: Stream[ModelResponseStream]) -> Outcome:

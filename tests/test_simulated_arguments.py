@@ -241,14 +241,14 @@ PROMPTS = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(schema=SCHEMAS, prompt=PROMPTS)
 def test_arguments_satisfy_their_schema(schema: Any, prompt: str) -> None:
     """Whatever the prompt says, the value satisfies the schema."""
     assert holds(value_for(schema, prompt), schema, schema)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(schema=SCHEMAS, prompt=PROMPTS)
 def test_arguments_satisfy_a_referenced_schema(schema: Any, prompt: str) -> None:
     """References are followed, to schemas that contain themselves too."""

@@ -115,7 +115,7 @@ def test_usage_comes_only_when_asked(client: httpx.Client) -> None:
     assert all("usage" not in chunk for chunk in stream(client, "Hello"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=st.text(), model=st.sampled_from(["echo", "story", "reason"]), seed=st.integers())
 def test_whole_completion_is_the_stream_added_up(text: str, model: str, seed: int) -> None:
     """Streamed and whole, the message and the usage are the same, and the usage is the true count."""
@@ -133,7 +133,7 @@ def test_whole_completion_is_the_stream_added_up(text: str, model: str, seed: in
         assert message["content"] == text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(limit=st.integers(1, 400), seed=st.integers(), model=st.sampled_from(["story", "reason"]))
 def test_max_tokens_are_true_tokens(limit: int, seed: int, model: str) -> None:
     """A limit gives the beginning of the unlimited answer, exactly that many tokens long, or the whole of it."""
@@ -148,7 +148,7 @@ def test_max_tokens_are_true_tokens(limit: int, seed: int, model: str) -> None:
     assert cut["choices"][0]["finish_reason"] == ("length" if limit < counts[1] else "stop")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=st.text(max_size=60), limit=st.integers(1, 30))
 def test_limited_text_is_valid_text(text: str, limit: int) -> None:
     """No character is cut in two, even where a token ends inside one."""
@@ -171,7 +171,7 @@ def test_lone_surrogate_does_not_break_the_wire(client: httpx.Client) -> None:
     assert response.json()["choices"][0]["message"]["content"] == "a\N{REPLACEMENT CHARACTER}"
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     text=st.text("ab .", min_size=1, max_size=40),
     stop=st.lists(st.text("ab .", min_size=1, max_size=3), min_size=1, max_size=3),

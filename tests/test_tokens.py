@@ -36,8 +36,8 @@ from rxllm.types import (
     Message,
     ModelResponse,
 )
+from tests.recordings import RANKS
 
-RANKS = Path(__file__).resolve().parents[1].parent / "shared" / "tiktoken"
 NAMES = ["cl100k_base", "o200k_base"]
 each_encoding = pytest.mark.parametrize("name", NAMES)
 # The counts are held by thousands of cases, ten times what the profile asks of other properties.

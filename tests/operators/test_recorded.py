@@ -1,7 +1,6 @@
 """The operators over recorded streams of OpenAI-shaped providers: raw chunks, before anything normalizes them."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,8 @@ import pytest
 from rxllm import operators as ops
 from rxllm.types import ModelResponseStream
 from tests.operators.sources import items
+from tests.recordings import cases, load, needs_wire
 
-WIRE = Path(__file__).resolve().parents[2].parent / "shared" / "wire"
 FAMILIES = [
     "alibaba-chat",
     "anthropic-openai-compat-chat",
@@ -31,15 +30,6 @@ FAMILIES = [
 NEED_THEIR_DIALECT = {"mistral-chat/016", "mistral-chat/019", "mistral-chat/056", "openrouter-chat/031"}
 
 
-def cases() -> Iterator[Any]:
-    """Each recording that says what it should come to."""
-    for family in FAMILIES:
-        for expected in sorted(WIRE.glob(f"{family}/*/expected.json")):
-            name = f"{family}/{expected.parent.name[:3]}"
-            if name not in NEED_THEIR_DIALECT:
-                yield pytest.param(expected.parent, id=name)
-
-
 def chunks_of(body: bytes) -> list[ModelResponseStream]:
     """The chunks of a body, its events simply split by line."""
     lines = (line.strip() for line in body.decode().splitlines())
@@ -55,11 +45,11 @@ def parsed(arguments: str) -> Any:
         return arguments
 
 
-@pytest.mark.skipif(not WIRE.is_dir(), reason="the recorded streams are not at ../shared/wire")
-@pytest.mark.parametrize("case", list(cases()))
+@needs_wire
+@pytest.mark.parametrize("case", cases(FAMILIES, without=NEED_THEIR_DIALECT))
 def test_recorded_streams_come_to_what_they_should(case: Path) -> None:
     """Text and calls of the first choice, by the operators and in the whole response alike."""
-    expected = json.loads((case / "expected.json").read_text())
+    expected = load(case, "expected.json")
     chunks = chunks_of((case / "body.bin").read_bytes())
     text = items(ops.accumulate_text(), *chunks)[-1]
     calls = [call for call in items(ops.assemble_tool_calls(), *chunks) if call.choice == 0]

@@ -23,9 +23,9 @@ from rxllm.exceptions import (
 from rxllm.providers._errors import response_error, stream_error
 from rxllm.providers._openai import OpenAIChat
 from rxllm.types import Request
+from tests.recordings import WIRE
 
 REQUEST = Request(model="openai/gpt-4", messages=[], wire_model="gpt-4")
-WIRE = Path(__file__).resolve().parents[2].parent / "shared" / "wire"
 RECORDED = [
     pytest.param(case, id=f"{case.parent.name}/{case.name}")
     for case in sorted(WIRE.glob("errors-*/*"))

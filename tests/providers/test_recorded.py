@@ -1,7 +1,5 @@
 """Recorded streams of the providers that speak OpenAI's dialect, cut at random and read sans I/O."""
 
-import json
-import random
 import re
 from pathlib import Path
 from typing import Any
@@ -10,8 +8,8 @@ import pytest
 
 from rxllm.types import Request
 from tests.providers.reading import Outcome, read
+from tests.recordings import cases, load, needs_wire, random_pieces
 
-WIRE = Path(__file__).resolve().parents[2].parent / "shared" / "wire"
 FAMILIES = [
     "alibaba-chat",
     "anthropic-openai-compat-chat",
@@ -44,19 +42,8 @@ FAMILIES = [
     "xai-chat",
     "zai-chat",
 ]
-CASES = [
-    pytest.param(case, id=f"{family}/{case.name}")
-    for family in FAMILIES
-    for case in sorted((WIRE / family).glob("*"))
-    if (case / "expected.json").exists()
-]
-pytestmark = pytest.mark.skipif(not CASES, reason="the recorded streams (../shared/wire) are not here")
-
-
-def load(case: Path, name: str) -> dict[str, Any]:
-    """One of the case's JSON files."""
-    loaded: dict[str, Any] = json.loads((case / name).read_text())
-    return loaded
+CASES = cases(FAMILIES)
+pytestmark = needs_wire
 
 
 def asked(case: Path, **more: Any) -> Request:
@@ -64,16 +51,6 @@ def asked(case: Path, **more: Any) -> Request:
     body: dict[str, Any] = load(case, "request.json").get("body") or {}
     params: dict[str, Any] = {key: body[key] for key in ("n", "tools") if key in body}
     return Request(model="openai/gpt-4", messages=[], params={**params, **more})
-
-
-def random_pieces(case: Path, seed: int) -> list[bytes]:
-    """The body, cut at random."""
-    body, pieces, at, chance = (case / "body.bin").read_bytes(), list[bytes](), 0, random.Random(seed)
-    while at < len(body):
-        size = chance.choice([1, 3, 40, 400, 4000])
-        pieces.append(body[at : at + size])
-        at += size
-    return pieces
 
 
 def replay(case: Path, seed: int, **more: Any) -> Outcome:
