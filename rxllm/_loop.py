@@ -143,6 +143,25 @@ class _Port(abc.DisposableBase):
         self.loop.detach(self)
 
 
+class _Sink(abc.ObserverBase[Any]):
+    """The consumer that takes items one by one."""
+
+    def __init__(self, loop: "Loop") -> None:
+        self._loop = loop
+
+    def on_next(self, value: Any) -> None:
+        """An item."""
+        self._loop.put(value)
+
+    def on_error(self, error: Exception) -> None:
+        """The end, with an error."""
+        self._loop.finish(error)
+
+    def on_completed(self) -> None:
+        """The end."""
+        self._loop.finish(None)
+
+
 class Loop(PeriodicScheduler):
     """The rules of a loop, without any waiting. ``pulled`` tells that a consumer takes the items one by one."""
 
@@ -165,6 +184,7 @@ class Loop(PeriodicScheduler):
         self._ready: deque[Any] = deque()
         self._over = False
         self._error: Exception | None = None
+        self._sink: _Sink | None = None
 
     # -- a scheduler
 
@@ -303,12 +323,15 @@ class Loop(PeriodicScheduler):
             seen = self._changes
             if self._actions or self._timers or port.pumped or self._ports != [port]:
                 seen = -1
-            on_next = port.observer.on_next
+            on_next, straight = port.observer.on_next, port.observer is self._sink
             while True:
                 for item in port.items:
-                    on_next(item)
-                    while ready:
-                        yield ready.popleft()
+                    if straight:
+                        yield item
+                    else:
+                        on_next(item)
+                        while ready:
+                            yield ready.popleft()
                     if self._changes != seen:
                         break
                 else:
@@ -398,24 +421,30 @@ class Loop(PeriodicScheduler):
 
     def _subscribe(self, source: Observable[Any]) -> None:
         """Subscribes the consumer that takes items one by one."""
-        append = self._ready.append
+        sink = self._sink = _Sink(self)
+        root: Source | None = getattr(source, "source", None)
+        if root is None:
+            self.subscription.disposable = source.subscribe(self.put, sink.on_error, sink.on_completed, scheduler=self)
+            return
+        # A root Stream has no operator between its reading and its consumer: none of reactivex is needed between them.
+        try:
+            self.subscription.disposable = self.attach(root, sink)
+        except Exception as error:  # noqa: BLE001  the source could not be opened
+            sink.on_error(error)
 
-        def on_next(item: Any) -> None:
-            append(item)
-            if self._waiting:
-                self._wake()
+    def put(self, item: Any) -> None:
+        """An item for the consumer, from any thread."""
+        self._ready.append(item)
+        if self._waiting:
+            self._wake()
 
-        def on_error(error: Exception) -> None:
-            self._error = error
-            on_completed()
-
-        def on_completed() -> None:
-            self._over = True
-            self._changes += 1
-            if self._waiting:
-                self._wake()
-
-        self.subscription.disposable = source.subscribe(on_next, on_error, on_completed, scheduler=self)
+    def finish(self, error: Exception | None) -> None:
+        """The end for the consumer, from any thread."""
+        self._error = error
+        self._over = True
+        self._changes += 1
+        if self._waiting:
+            self._wake()
 
     def begin(
         self, subscribe: Callable[[abc.ObserverBase[Any], "Loop"], abc.DisposableBase], observer: abc.ObserverBase[Any]

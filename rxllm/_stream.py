@@ -49,6 +49,8 @@ class Stream(Pipeable[_T_co]):
     """
 
     request: Request | None
+    # Of a root Stream, what it reads.
+    source: Source | None = None
 
     def __init__(self, subscribe: _Subscribe | None = None, *, request: Request | None = None) -> None:
         super().__init__(subscribe)
@@ -61,7 +63,9 @@ class Stream(Pipeable[_T_co]):
         def subscribe(observer: abc.ObserverBase[Any], loop: abc.SchedulerBase | None) -> abc.DisposableBase:
             return cast(Loop, loop).attach(source, observer)
 
-        return cls(subscribe, request=request)
+        root = cls(subscribe, request=request)
+        root.source = source
+        return root
 
     # -- consuming
 
