@@ -159,11 +159,12 @@ class Server:
         self.loop = asyncio.new_event_loop()
         self._ssl_context = ssl_context
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self._thread = threading.Thread(target=self.loop.run_forever, name="test-server", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._server = self._run(asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._ssl_context))
+        self._server = self._run(asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._ssl_context))
         port = self._server.sockets[0].getsockname()[1]
         host = "localhost" if self._ssl_context else "127.0.0.1"
         self.url = f"{'https' if self._ssl_context else 'http'}://{host}:{port}/v1"
@@ -192,15 +193,24 @@ class Server:
 
     async def _stop(self) -> None:
         self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks)
+        # Also of a connection that was accepted at the last moment, and never served.
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.add(writer)
+        task = self.loop.create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.connections += 1
         try:
             while True:
                 answering = Answering(self, reader, writer)
@@ -214,7 +224,6 @@ class Server:
         except (OSError, asyncio.CancelledError):
             pass
         finally:
-            self._tasks.discard(task)
             writer.close()
             with contextlib.suppress(OSError, asyncio.CancelledError, ssl.SSLError):
                 await writer.wait_closed()
