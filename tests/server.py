@@ -193,11 +193,11 @@ class Server:
 
     async def _stop(self) -> None:
         self._server.close()
-        while self._tasks:
+        # All tasks: asyncio has some of its own, for connections that were accepted at the last moment.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in self._tasks:
                 task.cancel()
-            await asyncio.wait(self._tasks)
-        # Also of a connection that was accepted at the last moment, and never served.
+            await asyncio.wait(others)
         for writer in self._writers:
             writer.transport.abort()
         await asyncio.sleep(0)

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -113,19 +112,3 @@ def test_a_header_that_is_none(server: Server, ask: Ask) -> None:
     assert isinstance(caught.value, BadRequestError)
     assert "secret" not in str(caught.value) + repr(caught.value.__context__)
     assert server.connections <= 1
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_after_a_fork_the_child_has_connections_of_its_own(server: Server, ask: Ask) -> None:
-    """The parent's sockets are neither used nor closed by the child, and its subscriptions not waited for."""
-    list(ask())
-    child = os.fork()
-    if child == 0:
-        try:
-            os._exit(0 if len(texts(ask())) == 4 else 1)
-        except BaseException:  # noqa: BLE001  whatever it is, the child must not come back into pytest
-            os._exit(2)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
-    list(ask())
-    assert (len(server.requests), server.connections) == (3, 2)

@@ -124,3 +124,24 @@ def test_importing_is_light() -> None:
     code = f"import sys, rxllm, rxllm.operators; print([m for m in {heavy.split()!r} if m in sys.modules])"
     found: Any = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert found.stdout.strip() == "[]"
+
+
+FORKING = """
+import os
+first = list(text)
+waiting = stream.subscribe(lambda _: None)  # the parent's worker is none of the child's
+child = os.fork()
+if child == 0:
+    sys.exit(0 if list(text) == first else 1)  # through the hook that waits for workers
+status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+print(status, list(text) == first)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_after_a_fork_the_child_has_connections_and_workers_of_its_own(server: Server) -> None:
+    """It neither uses nor closes the parent's sockets, nor waits for its subscriptions."""
+    process = run(f"import warnings\nwarnings.simplefilter('ignore')\n{FORKING}", server)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (out, err) == ("0 True\n", "")
+    assert process.returncode == 0
