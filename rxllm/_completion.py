@@ -384,15 +384,23 @@ def _plain(messages: Any) -> list[dict[str, Any]]:
         raise TypeError('messages is a list of dictionaries such as {"role": "user", "content": "Hello"}.')
     plain: list[dict[str, Any]] = []
     for position, message in enumerate(cast("Sequence[Any]", messages)):  # type: ignore[redundant-cast]
-        if isinstance(message, Mapping):
-            plain.append(dict(cast(Mapping[str, Any], message)))
-        elif hasattr(message, "model_dump"):
-            plain.append(message.model_dump(exclude_none=True))
+        if isinstance(message, Mapping) or hasattr(message, "model_dump"):
+            plain.append(_as_json(message))
         else:
             raise TypeError(f"messages[{position}] is a dictionary or a message, not {type(message).__name__}.")
     if not plain:
         raise ValueError("messages is empty: there is nothing to complete.")
     return plain
+
+
+def _as_json(value: Any) -> Any:
+    """``value`` with dictionaries for models, however deep: an earlier response's tool calls may stand in a message."""
+    if isinstance(value, Mapping):
+        return {name: _as_json(item) for name, item in cast("Mapping[str, Any]", value).items()}
+    if isinstance(value, list):
+        items: list[Any] = value
+        return [_as_json(item) for item in items]
+    return value.model_dump(exclude_none=True) if hasattr(value, "model_dump") else value
 
 
 def _retries(max_retries: Any, num_retries: Any) -> int:

@@ -281,10 +281,25 @@ class Exchange:
                 llm_provider=provider.name,
                 model=call.request.model,
             )
-        http = provider.dialect.http_request(call.request, base_url.rstrip("/"), key or None, provider)
         extra = {name.lower(): value.get_secret_value() for name, value in call.extra_headers.items()}
         self._secrets = [secret for secret in (key, *extra.values()) if secret]
-        return replace(http, headers={**http.headers, **extra})
+        problem: APIError
+        try:
+            http = provider.dialect.http_request(call.request, base_url.rstrip("/"), key or None, provider)
+        except APIError as error:
+            problem = error.with_traceback(None)
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+            # An argument of a shape that the dialect does not expect.
+            problem = BadRequestError(
+                f"The request cannot be put into {provider.name}'s form: {type(error).__name__}: {error}",
+                llm_provider=provider.name,
+                model=call.request.model,
+            )
+        else:
+            return replace(http, headers={**http.headers, **extra})
+        key = ""
+        extra.clear()
+        raise scrub(problem, self._secrets)
 
     def _expect(self, seconds: float | None) -> None:
         self.deadline = None if seconds is None else self._clock() + seconds

@@ -15,6 +15,7 @@ from rxllm.exceptions import (
     APIConnectionError,
     APIError,
     AuthenticationError,
+    BadRequestError,
     IncompleteStreamError,
     RateLimitError,
     Timeout,
@@ -237,3 +238,13 @@ def test_credentials_are_asked_for_where_there_is_no_key() -> None:
     steps, _, error = play(Exchange(unknown), [])
     assert str(error) == "no credentials here"
     assert not any(isinstance(step, Send) for step in steps)
+
+
+def test_an_argument_of_a_shape_that_nobody_expects() -> None:
+    """Whatever a dialect stumbles over is one typed error, before anything is sent."""
+    odd = replace(call().request, params={"extra_query": 5})
+    steps, _, error = play(Exchange(replace(call(), request=odd)), [])
+    assert steps == []
+    assert isinstance(error, BadRequestError)
+    assert "cannot be put into openai's form" in str(error)
+    assert error.__context__ is None

@@ -514,3 +514,16 @@ def test_acompletion() -> None:
         asyncio.run(main())
     """
     assert run(textwrap.dedent(script), messages=MESSAGES) == "Hello world"
+
+
+def test_a_conversation_goes_on_with_what_came(server: Server) -> None:
+    """The message of a response, whole or in the parts that people take of it, can be sent again as it is."""
+    tools = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
+    message = completion(model="gpt-4", messages=MESSAGES, tools=tools).choices[0].message
+    result = {"role": "tool", "tool_call_id": "call_1", "content": "sunny"}
+    parts = {"role": "assistant", "content": None, "tool_calls": message.tool_calls}
+    for sent in (message, parts):
+        completion(model="gpt-4", messages=[*MESSAGES, sent, result])
+        calls = server.requests[-1].json["messages"][1]["tool_calls"]
+        function = {"name": "get_weather", "arguments": '{"location": "Paris"}'}
+        assert calls == [{"id": "call_1", "type": "function", "function": function}]
