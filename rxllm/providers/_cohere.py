@@ -409,7 +409,7 @@ def _message(request: Request, message: Mapping[str, Any]) -> dict[str, Any]:
         calls = objects(message.get("tool_calls"))
         if calls:
             told["tool_calls"] = [_call_sent(call) for call in calls]
-    plain = isinstance(message.get("content"), str) and len(parts) == 1
+    plain = isinstance(message.get("content"), str) and len(parts) == 1 and parts[0].get("type") == "text"
     if parts or "tool_calls" not in told:
         told["content"] = parts[0]["text"] if plain else parts or ""
     return told

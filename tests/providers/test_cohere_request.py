@@ -174,6 +174,14 @@ def test_a_conversation() -> None:
     ]
 
 
+@pytest.mark.parametrize("content", ["", None])
+def test_a_message_that_only_thinks(content: str | None) -> None:
+    """Its thinking is its content, whether the answer's text came as none or as an empty one."""
+    message = {"role": "assistant", "content": content, "reasoning_content": "Hm"}
+    sent = {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm"}]}
+    assert body(messages=[*MESSAGES, message])["messages"][1] == sent
+
+
 def test_tools_and_whether_to_use_them() -> None:
     """Parameters have to be there; strictness is one for all tools."""
     sent = body(tools=[TOOL, CLOCK], tool_choice="required")
