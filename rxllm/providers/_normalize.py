@@ -26,12 +26,13 @@ _FINISH_REASONS: Final[dict[str, str]] = {
 
 _CONTENT_ALONE: Final = {"content"}
 
-# Finish reasons that say that the answer was broken off on the provider's side.
+# Finish reasons that say that the answer was broken off on the provider's side. OpenRouter says "error", and beside it
+# what its upstream said.
 _BROKEN: Final = frozenset({"error", "network_error", "abort", "insufficient_system_resource"})
 
 
 class BrokenAnswer(Exception):  # noqa: N818  it never leaves the dialect
-    """The provider said by a finish reason that it failed. ``said`` is its error, or one in OpenAI's shape."""
+    """The provider said within a choice that it failed. ``said`` is its error, or one in OpenAI's shape."""
 
     def __init__(self, said: object) -> None:
         super().__init__()
@@ -117,8 +118,10 @@ class Normalizer:
             if choice.finish_reason is None and choice.delta.__pydantic_fields_set__ == _CONTENT_ALONE:
                 known = self._choices.get(choice.index)
                 if known is not None and known.finish is None:
-                    out.append(chunk)
-                    return
+                    extra = choice.__pydantic_extra__
+                    if not extra or not extra.get("error"):
+                        out.append(chunk)
+                        return
         if usage is not None:
             vars(chunk)["usage"] = None
             if usage.model_fields_set:
@@ -130,6 +133,7 @@ class Normalizer:
                 out.append(chunk)
             return
         finishes = False
+        failed: StreamingChoices | None = None
         for choice in choices:
             delta = choice.delta
             known = self._choices.get(choice.index)
@@ -144,7 +148,11 @@ class Normalizer:
                     # Providers repeat it on each chunk; writing to vars() is a tenth of pydantic's setattr.
                     vars(delta)["role"] = None
             if choice.finish_reason is not None or known.finish is not None:
+                if choice.finish_reason in _BROKEN or choice.native_finish_reason in _BROKEN:
+                    failed = choice
                 finishes = _settle(choice, known) or finishes
+            if choice.__pydantic_extra__ and choice.__pydantic_extra__.get("error"):
+                failed = choice
         held = self._held
         if held is not None:
             self._release(held, choices)
@@ -152,11 +160,10 @@ class Normalizer:
             self._held = None
         if finishes:
             self._held = chunk
-            for choice in choices:
-                if choice.native_finish_reason in _BROKEN:
-                    raise _broken(choice)
         else:
             out.append(chunk)
+        if failed is not None:
+            raise _broken(failed)
 
     def close(self) -> list[ModelResponseStream]:
         """The answer is over: what was held back, with the usage, and the public usage chunk if that was asked for."""
@@ -217,7 +224,7 @@ def _settle(choice: StreamingChoices, known: _Choice) -> bool:
 
 def _broken(choice: StreamingChoices) -> BrokenAnswer:
     """The provider failed in this choice: it has not finished, and its own error may stand beside."""
-    native, choice.finish_reason = choice.native_finish_reason, None
+    native, choice.finish_reason = choice.native_finish_reason or choice.finish_reason, None
     error = (choice.__pydantic_extra__ or {}).get("error")
     words = {"message": f"The provider broke the answer off (finish_reason {native!r})", "type": "server_error"}
     return BrokenAnswer({"error": error or words})

@@ -239,6 +239,29 @@ def test_a_finish_reason_that_says_failure(reason: str) -> None:
     assert str(read([sse({"choices": [choice]})]).failure) == "Upstream is down"
 
 
+@pytest.mark.parametrize("native", ["MALFORMED_FUNCTION_CALL", "STOP", None])
+def test_a_failure_that_the_upstream_calls_otherwise(native: str | None) -> None:
+    """OpenRouter's ``error`` is a failure whatever its upstream said."""
+    choice = {"delta": {"content": "b"}, "finish_reason": "error", "native_finish_reason": native}
+    outcome = read([sse(text("a"), {"choices": [choice]})])
+    assert (outcome.texts, outcome.finishes, outcome.complete) == ({0: "ab"}, {}, False)
+    assert isinstance(outcome.failure, InternalServerError)
+    assert repr(native or "error") in str(outcome.failure)
+
+
+@pytest.mark.parametrize("finish", [None, "stop"])
+@pytest.mark.parametrize("before", [(), (text("a"),)])
+def test_an_error_within_a_choice(before: tuple[Any, ...], finish: str | None) -> None:
+    """OpenRouter puts its upstream's error into the choice, also where it says no finish reason."""
+    choice = {"delta": {"content": "b"}, "finish_reason": finish, "error": {"code": 502, "message": "up"}}
+    outcome = read([sse(*before, {"choices": [choice]})])
+    assert outcome.texts[0].endswith("b")
+    assert (outcome.finishes, outcome.complete) == ({}, False)
+    assert isinstance(outcome.failure, BadGatewayError)
+    assert str(outcome.failure) == "up"
+    assert read([sse(text("a"), {"choices": [{**choice, "error": None}]}, text("", finish="stop"))]).complete
+
+
 def test_named_events() -> None:
     """``message`` is a chunk like any other; other names count where they bring choices, and a ping brings none."""
     chunk = json.dumps(text("a")).encode()
