@@ -24,6 +24,9 @@ _FINISH_REASONS: Final[dict[str, str]] = {
     for name in names.split()
 }
 
+# What providers call the text of the reasoning, where they do not call it reasoning_content.
+_REASONING: Final = ("reasoning", "reasoning_text", "thinking")
+
 _CONTENT_ALONE: Final = {"content"}
 
 # Finish reasons that say that the answer was broken off on the provider's side. OpenRouter says "error", and beside it
@@ -233,12 +236,14 @@ def _broken(choice: StreamingChoices) -> BrokenAnswer:
 def _tidy(delta: Delta, known: _Choice) -> None:
     """Reasoning under one name, and the calls by their places among the calls of the choice."""
     extra = delta.__pydantic_extra__
-    if extra and "reasoning" in extra and delta.reasoning_content is None:
-        reasoning = extra["reasoning"]
-        if reasoning is None or isinstance(reasoning, str):
-            del extra["reasoning"]
-            if reasoning is not None:
-                delta.reasoning_content = reasoning
+    if extra and not delta.reasoning_content:
+        for name in _REASONING:
+            reasoning = extra.get(name, ...)
+            if reasoning is None or isinstance(reasoning, str):
+                del extra[name]
+                if reasoning:
+                    delta.reasoning_content = reasoning
+                    break
     calls = delta.tool_calls
     if calls:
         known.called = True

@@ -10,7 +10,7 @@ from rxllm.exceptions import APIError
 from rxllm.providers._base import HTTPRequest, Provider
 from rxllm.providers._errors import response_error
 from rxllm.providers._normalize import BrokenAnswer
-from rxllm.providers._reading import StreamReading, objects
+from rxllm.providers._reading import StreamReading, mapping, objects
 from rxllm.providers._requests import endpoint, json_request, json_schema, parameters
 from rxllm.types import ModelResponseStream, Request
 
@@ -131,14 +131,15 @@ def _flatten(delta: Any) -> None:
     texts: list[str] = []
     thoughts: list[str] = []
     others: list[dict[str, Any]] = []
-    for part in objects(fields["content"]):
+    for item in cast("list[object]", fields["content"]):
+        part = {"text": item} if isinstance(item, str) else mapping(item)
         if isinstance(part.get("text"), str):
             texts.append(part["text"])
         elif "thinking" in part:
             thinking: Any = part["thinking"]
             pieces = objects(thinking)
             thoughts += [str(piece.get("text") or "") for piece in pieces] if pieces else [str(thinking or "")]
-        else:
+        elif part:
             others.append(part)
     fields["content"] = "".join(texts) if texts else None
     if thoughts:
@@ -150,7 +151,7 @@ def _flatten(delta: Any) -> None:
 def _has_content(fields: dict[str, Any]) -> bool:
     """Whether a choice adds anything to the answer."""
     deltas = (choice.get("delta") for choice in objects(fields.get("choices")))
-    told = ("content", "tool_calls", "reasoning_content", "reasoning", "refusal")
+    told = ("content", "tool_calls", "reasoning_content", "reasoning", "reasoning_text", "thinking", "refusal")
     return any(cast("dict[str, Any]", delta).get(name) for delta in deltas if isinstance(delta, dict) for name in told)
 
 

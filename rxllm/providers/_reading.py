@@ -199,7 +199,7 @@ class StreamReading:
                 continue
             texts = cast("dict[str, Any]", delta)
             finished = bool(choice.get("finish_reason"))
-            for name in ("content", "reasoning_content", "reasoning", "refusal"):
+            for name in ("content", "reasoning_content", "reasoning", "reasoning_text", "thinking", "refusal"):
                 self._join(texts, name, (index, name), finished=finished)
             for call in objects(texts.get("tool_calls")):
                 function = call.get("function")

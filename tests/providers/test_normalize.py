@@ -199,6 +199,10 @@ def test_reasoning_has_one_name() -> None:
     assert all("reasoning" not in chunk.choices[0].delta for chunk in outcome.chunks)
     [both] = normalize(event({"reasoning": "a", "reasoning_content": "b"})).chunks
     assert (both.choices[0].delta.reasoning_content, both.choices[0].delta["reasoning"]) == ("b", "a")
+    [blank] = normalize(event({"reasoning": "a", "reasoning_content": ""})).chunks
+    assert blank.choices[0].delta.reasoning_content == "a"
+    others = normalize(event({"reasoning_text": "a"}), event({"thinking": "b", "reasoning": None}))
+    assert others.reasoning == {0: "ab"}
     [odd] = normalize(event({"reasoning": {"effort": 1}})).chunks
     assert odd.choices[0].delta["reasoning"] == {"effort": 1}
 

@@ -324,6 +324,15 @@ def test_oddities_are_repaired(choice: dict[str, Any], content: str) -> None:
     assert (first.id, first.created, first.model) == ("5", 1, "")
 
 
+def test_content_as_a_list() -> None:
+    """The texts among the parts, bare strings too, are the content; thinking is reasoning."""
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "why"}]}
+    parts = ["a", {"type": "text", "text": "b"}, thinking, None, "c", {"type": "reference", "reference_ids": [1]}]
+    outcome = read([sse(event({"content": parts}), text("d", finish="stop"))])
+    assert (outcome.texts, outcome.reasoning) == ({0: "abcd"}, {0: "why"})
+    assert outcome.chunks[0].choices[0].delta.provider_specific_fields == {"content": [parts[-1]]}
+
+
 def test_null_choices_are_none() -> None:
     """``choices: null`` is an event without a choice, and safe to read like one."""
     outcome = read([sse({"choices": None, "note": 1}, text("a"))])
