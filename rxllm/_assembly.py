@@ -3,9 +3,9 @@
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-from rxllm._tool_calls import ToolCalls, join_text
+from rxllm._tool_calls import ObjectInPieces, ToolCalls, join_text
 from rxllm.types import Choices, Delta, Message, ModelResponse, ModelResponseStream, StreamingChoices, Usage
 
 __all__ = ["ResponseBuilder"]
@@ -19,8 +19,9 @@ class _Message:
     """One choice being put together."""
 
     __slots__ = (
-        "annotations", "audio", "audio_data", "content", "extra", "finish_reason", "logprobs", "native_finish_reason",
-        "provider_specific_fields", "reasoning", "refusal", "role", "thinking_blocks", "tool_calls", "transcript",
+        "annotations", "audio", "audio_data", "content", "extra", "finish_reason", "function_call", "logprobs",
+        "native_finish_reason", "provider_specific_fields", "reasoning", "refusal", "role", "thinking_blocks",
+        "tool_calls", "transcript",
     )  # fmt: skip
 
     def __init__(self, index: int) -> None:
@@ -29,6 +30,7 @@ class _Message:
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
         self.tool_calls = ToolCalls(index)
+        self.function_call: ObjectInPieces | None = None
         self.thinking_blocks: list[dict[str, Any]] = []
         self.annotations: list[dict[str, Any]] = []
         self.audio: dict[str, Any] = {}
@@ -76,14 +78,20 @@ class _Message:
             _merge(self.provider_specific_fields, delta.provider_specific_fields)
         if delta.model_extra:
             # Lists and objects, as the reasoning details that have to be sent back; not the padding and the counters.
-            _merge(self.extra, {k: v for k, v in delta.model_extra.items() if isinstance(v, (list, dict))})
+            extra = {k: v for k, v in delta.model_extra.items() if isinstance(v, (list, dict))}
+            call = extra.pop("function_call", None)
+            if isinstance(call, dict):
+                self.function_call = self.function_call or ObjectInPieces("arguments")
+                self.function_call.add(cast("dict[str, Any]", call))
+            _merge(self.extra, extra)
 
     def whole(self, index: int) -> Choices:
         calls = self.tool_calls.all() or None
         refusal = join_text(self.refusal) or None
         audio = self._whole_audio()
+        called = {} if self.function_call is None else {"function_call": self.function_call.whole()}
         # Beside something else than text, no text is null, as in an answer that was not streamed.
-        blank = None if calls or refusal or audio else ""
+        blank = None if calls or called or refusal or audio else ""
         message = Message(
             role=self.role or "assistant",
             content=join_text(self.content) or blank,
@@ -95,6 +103,7 @@ class _Message:
             audio=audio,
             provider_specific_fields=self.provider_specific_fields or None,
             **self.extra,
+            **called,
         )
         return Choices(
             index=index,

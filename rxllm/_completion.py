@@ -398,7 +398,7 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _as_json(item) for name, item in cast("Mapping[str, Any]", value).items()}
     if isinstance(value, list):
-        items: list[Any] = value
+        items: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
         return [_as_json(item) for item in items]
     return value.model_dump(exclude_none=True) if hasattr(value, "model_dump") else value
 

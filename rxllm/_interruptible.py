@@ -1,6 +1,7 @@
 """Awaiting something that another thread, or another task, may cut short."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 __all__ = ["Interruptible"]
@@ -17,6 +18,7 @@ class Interruptible:
         self._task: asyncio.Task[Any] | None = None
         self._event_loop: asyncio.AbstractEventLoop | None = None
         self._cancelled = False
+        self._before = 0
 
     @property
     def busy(self) -> bool:
@@ -27,7 +29,9 @@ class Interruptible:
         """The running task is about to await."""
         if self._event_loop is None:
             self._event_loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
+        self._task = task = asyncio.current_task()
+        # A task that was cancelled once and went on counts that still.
+        self._before = 0 if task is None else task.cancelling()
 
     def end(self) -> None:
         """It awaits no more."""
@@ -36,14 +40,15 @@ class Interruptible:
     def interrupt(self) -> None:
         """Cancels what is awaited, from any thread."""
         if self._event_loop is not None:
-            self._event_loop.call_soon_threadsafe(self._cancel)
+            with contextlib.suppress(RuntimeError):  # the event loop is closed, and what was awaited with it
+                self._event_loop.call_soon_threadsafe(self._cancel)
 
     def absorb(self) -> bool:
         """After a CancelledError: whether it was ``interrupt()``'s and nobody else's, and the task may go on."""
         if not self._cancelled or self._task is None:
             return False
         self._cancelled = False
-        return self._task.uncancel() == 0
+        return self._task.uncancel() <= self._before
 
     def _cancel(self) -> None:
         # On the event loop: the task that stands here, if any, is between begin() and end().

@@ -16,6 +16,7 @@ and not reactivex's current-thread trampoline: a ``for`` inside somebody's callb
 import asyncio
 import contextlib
 import heapq
+import logging
 import math
 import queue
 import threading
@@ -35,6 +36,8 @@ from rxllm import _workers
 __all__ = ["AsyncReading", "Loop", "Source", "SyncReading", "TaskLoop", "ThreadLoop"]
 
 _T = TypeVar("_T")
+
+_log = logging.getLogger("rxllm")
 
 # What a reading brings: items, its end, or what it raised.
 _Packet = list[Any] | BaseException | None
@@ -583,7 +586,9 @@ class ThreadLoop(Loop):
         with contextlib.suppress(queue.Empty):
             while True:
                 message = self._inbox.get_nowait()
-                if message is not None:
+                if message is None:
+                    self._woken = False
+                else:
                     self._arrived.append(message)
         if self._current is not None:
             return self._current.arrived
@@ -616,8 +621,12 @@ class ThreadLoop(Loop):
         return _Port(self, source.open(), observer, threading.Semaphore(_BUFFERED_PACKETS))
 
     def _close_reading(self, port: _Port) -> None:
-        port.reading.close()
-        port.slots.release()
+        try:
+            port.reading.close()
+        except Exception as error:  # noqa: BLE001  what a source raises while it is closed has nobody left to go to
+            _log.warning("A source raised while it was closed: %r", error)
+        finally:
+            port.slots.release()
 
     def _start(self) -> None:
         _workers.start(self)
@@ -763,14 +772,20 @@ class TaskLoop(Loop):
         return _Port(self, source.open_async(), observer, asyncio.Semaphore(_BUFFERED_PACKETS))
 
     def _close_reading(self, port: _Port) -> None:
-        self._on_event_loop(port.slots.release)
         if port.reading.close():
             self._on_event_loop(self._let_go, port)
+        self._on_event_loop(port.slots.release)
 
     def _let_go(self, port: _Port) -> None:
-        closing = self._event_loop.create_task(port.reading.aclose())
+        closing = self._event_loop.create_task(self._aclose(port))
         self._closings.add(closing)
         closing.add_done_callback(self._closings.discard)
+
+    async def _aclose(self, port: _Port) -> None:
+        try:
+            await port.reading.aclose()
+        except Exception as error:  # noqa: BLE001  what a source raises while it is closed has nobody left to go to
+            _log.warning("A source raised while it was closed: %r", error)
 
     def _on_event_loop(self, call: Callable[..., None], *arguments: Any) -> None:
         """Calls on the event loop's thread: now if this is it."""

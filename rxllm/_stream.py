@@ -1,6 +1,7 @@
 """The Observable you can loop over."""
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping
 from typing import Any, NoReturn, TypeVar, cast, overload
 
@@ -55,6 +56,7 @@ class Stream(Pipeable[_T_co]):
     def __init__(self, subscribe: _Subscribe | None = None, *, request: Request | None = None) -> None:
         super().__init__(subscribe)
         self.request = request
+        self._counting = threading.RLock()
 
     @classmethod
     def from_source(cls, source: Source, request: Request | None = None) -> "Stream[Any]":
@@ -125,14 +127,27 @@ class Stream(Pipeable[_T_co]):
         self, observer: abc.ObserverBase[_T_co], scheduler: abc.SchedulerBase | None = None
     ) -> abc.DisposableBase:
         if isinstance(scheduler, Loop) and scheduler.here():
-            return super()._subscribe_core(observer, scheduler)
+            return self._subscribe_here(observer, scheduler)
         if isinstance(scheduler, AsyncIOScheduler):
             event_loop: asyncio.AbstractEventLoop = scheduler._loop  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             loop: Loop = TaskLoop(event_loop, pulled=False)
         else:
             loop = ThreadLoop(pulled=False)
-        loop.begin(super()._subscribe_core, observer)
+        loop.begin(self._subscribe_here, observer)
         return Disposable(loop.unsubscribe)
+
+    def _subscribe_here(self, observer: abc.ObserverBase[_T_co], scheduler: abc.SchedulerBase) -> abc.DisposableBase:
+        # One at a time: subscriptions that were made one after the other come and go on workers of their own, and
+        # reactivex's ref_count, which share() is made of, counts its subscribers without a lock.
+        with self._counting:
+            made: Any = super()._subscribe_core(observer, scheduler)
+        dispose = getattr(made, "dispose", made)  # an Observable of somebody's own may give a function, or nothing
+
+        def leave() -> None:
+            with self._counting:
+                dispose()
+
+        return Disposable(leave if dispose else None)
 
     # -- composing
 

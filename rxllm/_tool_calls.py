@@ -8,11 +8,12 @@ whole JSON.
 
 import json
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 from rxllm.types import ChatCompletionDeltaToolCall, ChatCompletionMessageToolCall, Function
 
-__all__ = ["JSONProgress", "ToolCallIndexer", "ToolCalls", "join_text"]
+__all__ = ["JSONProgress", "ObjectInPieces", "ToolCallIndexer", "ToolCalls", "join_text"]
 
 _STRUCTURE = re.compile(r'["{}\[\]]')
 _IN_STRING = re.compile(r'["\\]')
@@ -180,12 +181,45 @@ def _starts_anew(call: _Known, index: int | None, name: str, arguments: str) -> 
     return name != call.name and (index is None or call.arguments.begun or bool(arguments.strip()))
 
 
+class ObjectInPieces:
+    """An object with a text that comes in pieces: a custom call's ``input``, a legacy function call's ``arguments``.
+
+    Its other fields are kept as they came first.
+
+    >>> custom = ObjectInPieces("input")
+    >>> for piece in ({"name": "sql", "input": "SELECT"}, {"name": "", "input": " 1"}):
+    ...     custom.add(piece)
+    >>> custom.whole()
+    {'name': 'sql', 'input': 'SELECT 1'}
+    """
+
+    __slots__ = ("_fields", "_pieces", "_text")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._fields: dict[str, Any] = {}
+        self._pieces: list[str] = []
+
+    def add(self, piece: Mapping[str, Any]) -> None:
+        """Takes the next piece in."""
+        for key, value in piece.items():
+            if key == self._text and isinstance(value, str):
+                self._pieces.append(value)
+            elif not self._fields.get(key):
+                self._fields[key] = value
+
+    def whole(self) -> dict[str, Any]:
+        """The object as far as it has come."""
+        return {**self._fields, self._text: join_text(self._pieces)} if self._pieces else dict(self._fields)
+
+
 class _Call:
     """One call being put together."""
 
-    __slots__ = ("_extra", "_id", "_name", "_pieces", "_type", "progress")
+    __slots__ = ("_custom", "_extra", "_id", "_name", "_pieces", "_type", "progress")
 
     def __init__(self) -> None:
+        self._custom: ObjectInPieces | None = None
         self._id = ""
         self._type = ""
         self._name = ""
@@ -205,6 +239,10 @@ class _Call:
         if delta.model_extra:
             # Gemini's thought signatures stand in such fields, and have to be sent back.
             self._extra.update((key, value) for key, value in delta.model_extra.items() if value is not None)
+            custom = self._extra.pop("custom", None)
+            if isinstance(custom, Mapping):
+                self._custom = self._custom or ObjectInPieces("input")
+                self._custom.add(cast("Mapping[str, Any]", custom))
 
     def parses(self) -> bool:
         """Whether its arguments are JSON; that they were never sent is not known before the choice finishes."""
@@ -218,13 +256,14 @@ class _Call:
         return True
 
     def whole(self, index: int, choice: int) -> ChatCompletionMessageToolCall:
+        extra = self._extra if self._custom is None else {**self._extra, "custom": self._custom.whole()}
         return ChatCompletionMessageToolCall(
             id=self._id,
             type=self._type or "function",
             function=Function(name=self._name, arguments=join_text(self._pieces)),
             index=index,
             choice=choice,
-            **self._extra,
+            **extra,
         )
 
 

@@ -59,8 +59,10 @@ def _is_plain(response: httpx.Response) -> bool:
 
 
 def _socket_of(response: httpx.Response) -> Any:
+    """The socket of a response that has it for itself: over HTTP/2 others share it."""
     stream = response.extensions.get("network_stream")
-    return None if stream is None else stream.get_extra_info("socket")
+    shared = response.extensions.get("http_version") == b"HTTP/2"
+    return None if stream is None or shared else stream.get_extra_info("socket")
 
 
 def _answer(ask: Ask) -> Told:

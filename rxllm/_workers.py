@@ -72,7 +72,7 @@ def _join() -> None:
         while (_running or _waiting) and not interrupted:
             while _waiting:
                 _waiting.pop().drive()
-            for thread in list(_running):
+            for thread in [thread for thread in list(_running) if thread.ident is not None]:
                 thread.join(_SHORT_WAIT)
     except KeyboardInterrupt:
         interrupted = True

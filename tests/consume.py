@@ -5,12 +5,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from reactivex import Observable, abc
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 from rxllm import Stream
 from tests.server import PATIENCE
 
-__all__ = ["WAYS", "by_async_for", "by_for", "by_subscribe"]
+__all__ = ["WAYS", "by_async_for", "by_for", "by_subscribe", "when_subscribed"]
 
 
 def by_for(stream: Stream[Any]) -> list[Any]:
@@ -57,6 +58,20 @@ def by_task(stream: Stream[Any]) -> list[Any]:
         return await asyncio.wait_for(done, PATIENCE)
 
     return asyncio.run(consume())
+
+
+def when_subscribed(tell: Callable[[], None]) -> Callable[[Observable[Any]], Observable[Any]]:
+    """An operator that tells when its source has been subscribed to, on whatever thread that was."""
+
+    def telling(source: Observable[Any]) -> Observable[Any]:
+        def subscribe(observer: abc.ObserverBase[Any], scheduler: abc.SchedulerBase | None) -> abc.DisposableBase:
+            disposable = source.subscribe(observer, scheduler=scheduler)
+            tell()
+            return disposable
+
+        return Observable(subscribe)
+
+    return telling
 
 
 WAYS: dict[str, Callable[[Stream[Any]], list[Any]]] = {

@@ -215,6 +215,26 @@ def test_unknown_fields_of_calls_are_kept() -> None:
     assert calls.whole(0).model_dump()["extra_content"] == {"google": {"thought_signature": "s"}}
 
 
+def test_the_input_of_a_custom_call_is_put_together() -> None:
+    """It comes in pieces as arguments do; the name comes once, or again and again."""
+    calls = ToolCalls()
+    for custom in ({"name": "g", "input": "ab"}, {"input": "cd"}, {"name": "g", "input": None}, {"input": ""}):
+        head = {} if len(calls) else {"id": "a", "type": "custom"}
+        calls.add(ChatCompletionDeltaToolCall.model_validate({"index": 0, **head, "custom": custom}))
+    (call,) = calls.all()
+    assert (call.id, call.type, call["custom"]) == ("a", "custom", {"name": "g", "input": "abcd"})
+    assert calls.all() == [call]
+
+
+def test_a_legacy_function_call_is_put_together() -> None:
+    """Its arguments come in pieces."""
+    pieces = [{"name": "f", "arguments": ""}, {"arguments": '{"a"'}, {"arguments": ":1}"}]
+    deltas = [{"choices": [{"delta": {"function_call": piece}}]} for piece in pieces]
+    response = built(*map(ModelResponseStream.model_validate, deltas))
+    message = response.choices[0].message
+    assert (message["function_call"], message.content) == ({"name": "f", "arguments": '{"a":1}'}, None)
+
+
 def test_parses_is_about_json() -> None:
     """Closed brackets are not enough, and no arguments at all are not whole yet."""
     calls = ToolCalls()

@@ -13,6 +13,7 @@ from reactivex.subject import Subject
 
 from rxllm import ModelResponseStream, Stream, as_stream
 from rxllm import operators as ops
+from tests.consume import when_subscribed
 from tests.server import PATIENCE, Answering, Server, chunk, texts
 from tests.test_stream import every_way, join_rxllm_threads, rxllm_threads
 
@@ -24,11 +25,12 @@ def test_the_first_of_two_subscribers_leaves(
     server: Server, ask: Ask, leaving: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whose worker drives a shared source may go first, in any way: the other still gets the rest."""
-    gate = server.gate()
+    both, gate = server.gate(), server.gate()
     monkeypatch.setattr(threading, "excepthook", _nothing)
 
     async def script(answering: Answering) -> None:
         await answering.start()
+        await both.wait()
         await answering.event(chunk("one"))
         await gate.wait()
         await answering.event(chunk("two"), chunk(finish="stop"), "[DONE]")
@@ -36,7 +38,7 @@ def test_the_first_of_two_subscribers_leaves(
 
     server.script = script
     shared = ask().pipe(ops.text_deltas(), rxops.share())
-    gone, done = threading.Event(), threading.Event()
+    first_there, second_there, gone, done = (threading.Event() for _ in range(4))
     got: list[str] = []
 
     def leave(_: str) -> None:
@@ -44,14 +46,19 @@ def test_the_first_of_two_subscribers_leaves(
         if leaving == "raise":
             raise ZeroDivisionError
 
-    first = (shared.pipe(rxops.take(1)) if leaving == "take" else shared).subscribe(leave)
-    shared.subscribe(got.append, on_completed=done.set)
+    own = shared.pipe(when_subscribed(first_there.set))
+    first = (own.pipe(rxops.take(1)) if leaving == "take" else own).subscribe(leave)
+    assert first_there.wait(PATIENCE)
+    shared.pipe(when_subscribed(second_there.set)).subscribe(got.append, on_completed=done.set)
+    assert second_there.wait(PATIENCE)
+    both.open()
     assert gone.wait(PATIENCE)
     if leaving == "dispose":
         first.dispose()
     gate.open()
     assert done.wait(PATIENCE)
     assert got[-1] == "two"
+    assert len(server.requests) == 1
     join_rxllm_threads()
 
 
@@ -222,7 +229,10 @@ def test_leaving_a_shared_merge_does_not_wait_for_the_others() -> None:
         done = asyncio.Event()
         first = aiter(shared)
         assert await anext(first) == 1
-        shared.subscribe(got.append, on_completed=done.set, scheduler=AsyncIOScheduler(asyncio.get_running_loop()))
+        there = asyncio.Event()
+        second = shared.pipe(when_subscribed(there.set))
+        second.subscribe(got.append, on_completed=done.set, scheduler=AsyncIOScheduler(asyncio.get_running_loop()))
+        await there.wait()
         await asyncio.wait_for(first.aclose(), PATIENCE)
         assert not done.is_set()
         gate.set()
@@ -230,3 +240,57 @@ def test_leaving_a_shared_merge_does_not_wait_for_the_others() -> None:
         return got
 
     assert asyncio.run(asyncio.wait_for(consume(), PATIENCE)) == [2]
+
+
+def test_an_item_from_another_thread_wakes_a_loop_with_timers(server: Server, ask: Ask) -> None:
+    """Beside a stream that stalls, and with a timer pending, a Subject's item comes at once."""
+
+    async def stall(answering: Answering) -> None:
+        await answering.start()
+        await answering.event(chunk("one"))
+        await answering.closed()
+
+    server.script = stall
+    subject: Subject[str] = Subject()
+    merged: Stream[str] = as_stream(rx.merge(ask().pipe(ops.text_deltas()), subject)).pipe(rxops.timeout(PATIENCE))
+    got: list[str] = []
+
+    def feed() -> None:
+        for item in ("two", "three"):
+            subject.on_next(item)
+
+    feeder = threading.Thread(target=feed)
+    for text in merged:
+        got.append(text)
+        if text == "one":
+            feeder.start()
+        if text == "three":
+            break
+    feeder.join()
+    assert got == ["one", "two", "three"]
+    join_rxllm_threads()
+
+
+def test_a_source_that_raises_while_it_is_closed(server: Server, ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
+    """It is told in the log, and keeps nothing else from being let go of."""
+
+    async def stall(answering: Answering) -> None:
+        await answering.start()
+        await answering.event(chunk("one"))
+        await answering.closed()
+
+    def raising() -> Iterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            raise ZeroDivisionError
+
+    server.script = stall
+    merged: Stream[Any] = as_stream(rx.merge(as_stream(raising()), ask()))
+    for item in merged:
+        if item != 1:
+            break
+    assert server.next_closed() == 1
+    join_rxllm_threads()
+    assert "ZeroDivisionError" in caplog.text

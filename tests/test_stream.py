@@ -17,7 +17,7 @@ from reactivex.subject import Subject
 from rxllm import ModelResponseStream, Stream, as_stream
 from rxllm import operators as ops
 from rxllm.exceptions import APIError, IncompleteStreamError
-from tests.consume import WAYS, by_async_for, by_for
+from tests.consume import WAYS, by_async_for, by_for, when_subscribed
 from tests.server import PATIENCE, Answering, Server, chunk, texts
 
 Ask = Callable[..., Stream[ModelResponseStream]]
@@ -329,7 +329,9 @@ def test_of_two_sharing_one_may_leave(server: Server, ask: Ask, leaver: str) -> 
     for text in shared:
         looped.append(text)
         if text == "one":
-            subscription = shared.subscribe(got.append, on_completed=done.set)
+            there = threading.Event()
+            subscription = shared.pipe(when_subscribed(there.set)).subscribe(got.append, on_completed=done.set)
+            assert there.wait(PATIENCE)
         if text == "two":
             gate.open()
             if leaver == "the loop":

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final, cast
 
+from rxllm._decoders._sse import NamedEvent, SSEDecoder
 from rxllm._headers import request_id_of
 from rxllm.exceptions import (
     APIError,
@@ -49,6 +50,14 @@ _BY_STATUS: Final[dict[int, type[APIError]]] = {
     504: Timeout,
     529: ServiceUnavailableError,
 }
+
+# Where the words of an error stand, the most telling first; the last ones only where there are no others at all.
+_WORDS: Final = tuple(
+    "error message Message detail msg error_message errorMessage errors issues error_description title".split()
+)
+_LAST_WORDS: Final = ("error", "errors", "reason", "description")
+# Says more than an ``error`` that is a mere text.
+_BESIDE_ERROR: Final = ("message", "Message", "detail", "error_description", "errors", "issues")
 
 # For errors in a stream, whose HTTP status was 200: what OpenAI, Anthropic, gRPC and AWS call the same things.
 _BY_WORD: Final[dict[str, int]] = {
@@ -123,7 +132,7 @@ def response_error(request: Request, status: int, headers: Mapping[str, str], bo
     try:
         payload: Any = json.loads(text)
     except (ValueError, RecursionError):
-        payload = text
+        payload = _event(body) or text
     said = _Said(payload)
     if not said.message:
         said.message = _from_status(status, headers, text)
@@ -163,7 +172,7 @@ class _Said:
         if isinstance(payload, list) and payload and isinstance(payload[0], dict) and "error" in payload[0]:
             payload = cast(Any, payload[0])  # Gemini wraps it in a list
         members = [cast("dict[str, Any]", member) for member in _members(payload)]
-        self.message = _shortened(_words(payload), _LONGEST_MESSAGE)
+        self.message = _shortened(_words(payload) or _words(payload, _LAST_WORDS), _LONGEST_MESSAGE)
         self.code = _first(members, "code", "status", "reason")
         self.type = _first(members, "type", "__type")
         self.param = _first(members, "param")
@@ -173,7 +182,7 @@ class _Said:
         self.status = next(
             (
                 status
-                for name in ("status_code", "code", "status", "originalStatusCode")
+                for name in ("status_code", "statusCode", "StatusCode", "code", "status", "originalStatusCode")
                 for member in members
                 if (status := _as_status(member.get(name)))
             ),
@@ -242,15 +251,30 @@ def _raw(error: Any) -> Any:
         return raw
 
 
-def _words(payload: Any, depth: int = 0) -> str:
-    """The provider's own words in an error of any shape; empty where it has none."""
+def _event(body: bytes) -> dict[str, Any] | None:
+    """The first object among the data of server-sent events: some refuse in the shape of the stream asked for."""
+    if b"data:" not in body:
+        return None
+    decoder = SSEDecoder(limit=len(body))
+    for event in decoder.feed(body) + decoder.flush():
+        try:
+            payload: Any = json.loads(event.data if isinstance(event, NamedEvent) else event)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(payload, dict):
+            return cast("dict[str, Any]", payload)
+    return None
+
+
+def _words(payload: Any, names: tuple[str, ...] = _WORDS, depth: int = 0) -> str:
+    """The provider's own words, by the first of ``names``, in an error of any shape; empty where it has none."""
     if isinstance(payload, str):
         text = payload.strip()
         return "" if text[:1] == "<" else text
     if depth > 8:
         return ""
     if isinstance(payload, list):
-        said = (_words(item, depth + 1) for item in cast("list[object]", payload)[:10])
+        said = (_words(item, names, depth + 1) for item in cast("list[object]", payload)[:10])
         return "; ".join(words for words in said if words)
     if not isinstance(payload, dict):
         return ""
@@ -260,12 +284,14 @@ def _words(payload: Any, depth: int = 0) -> str:
         where = fields["loc"]
         place = ".".join(map(str, cast("list[object]", where))) if isinstance(where, list) else str(where)
         return f"{place}: {fields['msg']}"
-    for name in ("error", "message", "detail", "msg", "error_message", "errors", "error_description", "title"):
-        words = _words(fields.get(name), depth + 1)
+    for name in names:
+        words = _words(fields.get(name), names, depth + 1)
         if words:
-            beside = (_raw(fields), fields.get("details"), fields.get("originalMessage"))
-            further = next((told for value in beside if (told := _words(value, depth + 1))), "")
-            return f"{words}: {further}" if further and further not in words else words
+            beside = [_raw(fields), fields.get("details"), fields.get("originalMessage")]
+            if name == "error" and isinstance(fields[name], str):
+                beside = [*map(fields.get, _BESIDE_ERROR), *beside]  # it may be no more than the status' name
+            further = next((told for value in beside if (told := _words(value, names, depth + 1))), "")
+            return further if words in further else f"{words}: {further}" if further not in words else words
     return ""
 
 

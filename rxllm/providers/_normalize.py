@@ -9,7 +9,7 @@ from typing import Final
 from rxllm._tool_calls import ToolCallIndexer
 from rxllm.types import BlankChoices, Delta, ModelResponseStream, Request, StreamingChoices, Usage
 
-__all__ = ["BrokenAnswer", "Normalizer", "finish_reason"]
+__all__ = ["BrokenAnswer", "Normalizer", "WholeMessage", "finish_reason"]
 
 # What providers call their finish reasons, in lower case and with underscores, by what they come to.
 _FINISH_REASONS: Final[dict[str, str]] = {
@@ -29,6 +29,9 @@ _REASONING: Final = ("reasoning", "reasoning_text", "thinking")
 
 _CONTENT_ALONE: Final = {"content"}
 
+# What some servers write for no finish reason yet.
+_NO_FINISH: Final = frozenset({"", "null", "none", "None"})
+
 # Finish reasons that say that the answer was broken off on the provider's side. OpenRouter says "error", and beside it
 # what its upstream said.
 _BROKEN: Final = frozenset({"error", "network_error", "abort", "insufficient_system_resource"})
@@ -40,6 +43,10 @@ class BrokenAnswer(Exception):  # noqa: N818  it never leaves the dialect
     def __init__(self, said: object) -> None:
         super().__init__()
         self.said = said
+
+
+class WholeMessage(Exception):  # noqa: N818  it never leaves the dialect
+    """A choice has a ``message`` and no ``delta``: it has to be made one of a chunk. Nothing was taken in."""
 
 
 def finish_reason(native: str, *, called: bool) -> str:
@@ -112,6 +119,7 @@ class Normalizer:
 
         Raises:
             BrokenAnswer: the provider says that it failed; the chunk has been taken in.
+            WholeMessage: a choice is one of a whole completion; the chunk has not been taken in.
         """
         usage = chunk.usage
         choices = chunk.choices
@@ -125,6 +133,10 @@ class Normalizer:
                     if not extra or not extra.get("error"):
                         out.append(chunk)
                         return
+        for choice in choices:
+            extra = choice.__pydantic_extra__
+            if extra and "message" in extra and "delta" not in choice.__pydantic_fields_set__:
+                raise WholeMessage
         if usage is not None:
             vars(chunk)["usage"] = None
             if usage.model_fields_set:
@@ -151,6 +163,8 @@ class Normalizer:
                     # Providers repeat it on each chunk; writing to vars() is a tenth of pydantic's setattr.
                     vars(delta)["role"] = None
             if choice.finish_reason is not None or known.finish is not None:
+                if choice.finish_reason in _NO_FINISH:
+                    choice.finish_reason = None
                 if choice.finish_reason in _BROKEN or choice.native_finish_reason in _BROKEN:
                     failed = choice
                 finishes = _settle(choice, known) or finishes

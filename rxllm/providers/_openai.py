@@ -9,7 +9,7 @@ from rxllm._decoders._sse import Event
 from rxllm.exceptions import APIError
 from rxllm.providers._base import HTTPRequest, Provider
 from rxllm.providers._errors import response_error
-from rxllm.providers._normalize import BrokenAnswer
+from rxllm.providers._normalize import BrokenAnswer, WholeMessage
 from rxllm.providers._reading import StreamReading, mapping, objects
 from rxllm.providers._requests import endpoint, json_request, json_schema, parameters
 from rxllm.types import ModelResponseStream, Request
@@ -76,7 +76,7 @@ class _Reading(StreamReading):
                     if not extra or (chunk.choices and "error" not in extra and "x_groq" not in extra):
                         add(chunk, out)
                         continue
-                except ValidationError:
+                except (ValidationError, WholeMessage):
                     pass  # named, or not as it should be
                 except BrokenAnswer as broken:
                     self._fail(self._stream_error(broken.said), out)
@@ -100,7 +100,7 @@ class _Reading(StreamReading):
             fields["usage"] = cast("dict[str, Any]", groq).get("usage")
         if not name or fields.get("choices") or fields.get("usage"):
             for choice in objects(fields.get("choices")):
-                _flatten(choice.get("delta"))
+                _flatten(choice.get("delta", choice.get("message")))
             self._take_chunk(fields, out)
 
     def _take_whole(self, payload: dict[str, Any], out: list[ModelResponseStream]) -> bool:
@@ -150,7 +150,7 @@ def _flatten(delta: Any) -> None:
 
 def _has_content(fields: dict[str, Any]) -> bool:
     """Whether a choice adds anything to the answer."""
-    deltas = (choice.get("delta") for choice in objects(fields.get("choices")))
+    deltas = (choice.get("delta", choice.get("message")) for choice in objects(fields.get("choices")))
     told = ("content", "tool_calls", "reasoning_content", "reasoning", "reasoning_text", "thinking", "refusal")
     return any(cast("dict[str, Any]", delta).get(name) for delta in deltas if isinstance(delta, dict) for name in told)
 

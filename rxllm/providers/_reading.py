@@ -161,7 +161,10 @@ class StreamReading:
             self._fail(self._invalid("The provider sent an event that is no JSON object", excerpt(payload)), out)
 
     def _take_chunk(self, fields: dict[str, Any], out: list[ModelResponseStream]) -> None:
-        """A chunk in the OpenAI shape, which may need repair."""
+        """A chunk in the OpenAI shape, which may need repair; of a gateway that does not stream, a whole completion."""
+        for choice in objects(fields.get("choices")):
+            if "message" in choice and "delta" not in choice:
+                choice["delta"] = choice.pop("message")
         self._join_halves(fields)
         chunk = self._repaired(fields, out)
         if chunk is not None:

@@ -90,9 +90,10 @@ def test_a_repeated_finish_comes_once_and_last(reasons: tuple[str, str | None]) 
     assert outcome.chunks[-1].choices[0].finish_reason is not None
 
 
-def test_an_empty_finish_reason_is_none() -> None:
-    """Some servers send an empty string on each chunk."""
-    outcome = normalize(text("a", finish=""), text("b", finish=""))
+@pytest.mark.parametrize("nothing", ["", "null", "none", "None"])
+def test_an_empty_finish_reason_is_none(nothing: str) -> None:
+    """Some servers send an empty string, or null as one, on each chunk."""
+    outcome = normalize(text("a", finish=nothing), text("b", finish=nothing))
     assert [chunk.choices[0].finish_reason for chunk in outcome.chunks] == [None, None]
     assert not outcome.complete
 

@@ -333,6 +333,18 @@ def test_content_as_a_list() -> None:
     assert outcome.chunks[0].choices[0].delta.provider_specific_fields == {"content": [parts[-1]]}
 
 
+@pytest.mark.parametrize("before", [(), (text("a"),)])
+def test_a_whole_message_within_an_event(before: tuple[Any, ...]) -> None:
+    """Gateways that only seem to stream send one; beside a delta it says what came so far, and is not read."""
+    message = {"role": "assistant", "content": [{"type": "text", "text": "Hi"}], "tool_calls": [CALL]}
+    outcome = read([sse(*before, {"choices": [{"message": message, "finish_reason": "stop"}], "usage": USAGE})])
+    assert (outcome.texts, outcome.finishes) == ({0: "a" * len(before) + "Hi"}, {0: ["tool_calls"]})
+    assert (outcome.told_calls(), outcome.complete) == ([("a", "f", "{}")], True)
+    assert outcome.usage is not None
+    both = [{"choices": [{"delta": {"content": piece}, "message": {"content": "Hello"}}]} for piece in ("Hel", "lo")]
+    assert read([sse(*before, *both)]).texts == {0: "a" * len(before) + "Hello"}
+
+
 def test_null_choices_are_none() -> None:
     """``choices: null`` is an event without a choice, and safe to read like one."""
     outcome = read([sse({"choices": None, "note": 1}, text("a"))])
