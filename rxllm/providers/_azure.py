@@ -23,8 +23,8 @@ class _Azure(OpenAIChat):
 class AzureChat(_Azure):
     """The dialect of Azure OpenAI.
 
-    The version comes from ``api_version=``, else from ``AZURE_API_VERSION``. A base URL that ends in ``/openai/v1`` is
-    Azure's newer API, which has neither deployment nor version.
+    The version comes from ``api_version=``, else from the base URL's query, else from ``AZURE_API_VERSION``. A base URL
+    that ends in ``/openai/v1`` is Azure's newer API, which has neither deployment nor version.
 
     >>> request = Request(model="azure/mine", messages=[], wire_model="mine", params={"api_version": "2024-10-21"})
     >>> AzureChat().url(request, "https://me.openai.azure.com")
@@ -33,12 +33,13 @@ class AzureChat(_Azure):
 
     def url(self, request: Request, base_url: str) -> str:
         """Where ``request`` is sent."""
-        address = base_url.partition("?")[0].rstrip("/")
-        if address.endswith(("/openai/v1", "/chat/completions")):
+        address, _, query = base_url.partition("?")
+        address = address.rstrip("/")
+        if address.removesuffix("/chat/completions").endswith("/openai/v1"):
             return endpoint(base_url, "/chat/completions")
-        if "/openai/deployments/" not in address:
+        if "/openai/deployments/" not in address and not address.endswith("/chat/completions"):
             address = f"{address.removesuffix('/openai')}/openai/deployments/{request.wire_model}"
-        return f"{address}/chat/completions?api-version={_version(request, 'AZURE_API_VERSION', _API_VERSION)}"
+        return f"{endpoint(address, '/chat/completions')}?{_query(request, query, 'AZURE_API_VERSION', _API_VERSION)}"
 
 
 class AzureAIChat(_Azure):
@@ -51,12 +52,17 @@ class AzureAIChat(_Azure):
 
     def url(self, request: Request, base_url: str) -> str:
         """Where ``request`` is sent."""
-        address = base_url.partition("?")[0].rstrip("/")
-        if not address.removesuffix("/models").endswith(".services.ai.azure.com"):
+        address, _, query = base_url.partition("?")
+        address = address.rstrip("/").removesuffix("/chat/completions").removesuffix("/models")
+        if not address.endswith(".services.ai.azure.com"):
             return endpoint(base_url, "/chat/completions")
-        address = f"{address.removesuffix('/models')}/models/chat/completions"
-        return f"{address}?api-version={_version(request, 'AZURE_AI_API_VERSION', _AI_API_VERSION)}"
+        return f"{address}/models/chat/completions?{_query(request, query, 'AZURE_AI_API_VERSION', _AI_API_VERSION)}"
 
 
-def _version(request: Request, variable: str, default: str) -> str:
-    return str(request.params.get("api_version") or os.environ.get(variable) or default)
+def _query(request: Request, query: str, variable: str, default: str) -> str:
+    """The base URL's query with the version: the call's, else the one in it, else the environment's."""
+    members = [member for member in query.split("&") if member]
+    rest = [member for member in members if not member.startswith("api-version=")]
+    told = next((member.partition("=")[2] for member in members if member not in rest), "")
+    version = request.params.get("api_version") or told or os.environ.get(variable) or default
+    return "&".join([*rest, f"api-version={version}"])

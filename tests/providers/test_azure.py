@@ -16,6 +16,9 @@ DEPLOYMENT = "https://me.openai.azure.com/openai/deployments/mine/chat/completio
         ("https://me.openai.azure.com/openai/deployments/mine", f"{DEPLOYMENT}?api-version=2024-10-21"),
         ("https://me.openai.azure.com/openai/v1", "https://me.openai.azure.com/openai/v1/chat/completions"),
         (f"{DEPLOYMENT}?api-version=1", f"{DEPLOYMENT}?api-version=1"),
+        (DEPLOYMENT, f"{DEPLOYMENT}?api-version=2024-10-21"),
+        ("https://me.openai.azure.com?api-version=1&a=b", f"{DEPLOYMENT}?a=b&api-version=1"),
+        ("https://me.openai.azure.com/openai/v1?a=b", "https://me.openai.azure.com/openai/v1/chat/completions?a=b"),
     ],
 )
 def test_where_a_deployment_is(base_url: str, url: str) -> None:
@@ -39,6 +42,10 @@ def test_where_a_deployment_is(base_url: str, url: str) -> None:
             "https://me.services.ai.azure.com/models",
             "https://me.services.ai.azure.com/models/chat/completions?api-version=2024-05-01-preview",
         ),
+        (
+            "https://me.services.ai.azure.com/models/chat/completions?api-version=1&a=b",
+            "https://me.services.ai.azure.com/models/chat/completions?a=b&api-version=1",
+        ),
         ("https://phi.models.ai.azure.com/v1", "https://phi.models.ai.azure.com/v1/chat/completions"),
     ],
 )
@@ -60,6 +67,10 @@ def test_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
     http = provider.dialect.http_request(said, base_url, "k", provider)
     assert http.url.endswith("?api-version=2023-05-15")
     assert b"api_version" not in http.body
+    for address in (base_url, DEPLOYMENT):
+        told = f"{address}?api-version=2024-06-01"
+        assert provider.dialect.http_request(plain, told, "k", provider).url == f"{DEPLOYMENT}?api-version=2024-06-01"
+        assert provider.dialect.http_request(said, told, "k", provider).url == f"{DEPLOYMENT}?api-version=2023-05-15"
 
 
 def test_an_entra_token_is_a_bearer() -> None:
