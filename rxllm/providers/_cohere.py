@@ -59,7 +59,7 @@ class CohereChat:
             BadRequestError: a parameter cannot be said in JSON.
             UnsupportedParamsError: Cohere has not a parameter, or a kind of content.
         """
-        path = "/chat" if base_url.endswith("/v2") else "/v2/chat"
+        path = "/chat" if base_url.partition("?")[0].rstrip("/").endswith("/v2") else "/v2/chat"
         return json_request(request, provider, endpoint(base_url, path), _body(request, provider), api_key)
 
     def reading(self, request: Request, headers: Mapping[str, str]) -> "_Reading":
@@ -389,7 +389,8 @@ def _tool(tool: Any) -> dict[str, Any]:
     """A tool as Cohere wants it: the parameters have to be there, if only to say that there are none."""
     plain: dict[str, Any] = tool.model_dump(exclude_none=True) if isinstance(tool, BaseModel) else dict(tool)
     function = dict(mapping(plain.get("function")))
-    function.setdefault("parameters", {"type": "object", "properties": {}})
+    if function.get("parameters") is None:
+        function["parameters"] = {"type": "object", "properties": {}}
     return {**plain, "function": function}
 
 

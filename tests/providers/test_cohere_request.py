@@ -80,6 +80,7 @@ def test_the_whole_request() -> None:
 def test_the_address(base_url: str) -> None:
     """With the version or the whole path, or without."""
     assert asked(base_url=base_url).url == "https://a.b/v2/chat"
+    assert asked(base_url=f"{base_url}?x=1").url == "https://a.b/v2/chat?x=1"
 
 
 def test_parameters_have_their_own_names() -> None:
@@ -172,6 +173,12 @@ def test_a_conversation() -> None:
         },
         {"role": "user", "content": "Thanks"},
     ]
+
+
+def test_a_tool_whose_parameters_are_none() -> None:
+    """Null is no schema: it is sent as one without properties."""
+    tool = {"type": "function", "function": {"name": "clock", "parameters": None}}
+    assert body(tools=[tool])["tools"][0]["function"]["parameters"] == {"type": "object", "properties": {}}
 
 
 @pytest.mark.parametrize("content", ["", None])
