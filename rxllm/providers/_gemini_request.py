@@ -192,7 +192,10 @@ def _body(request: Request, provider: Provider) -> dict[str, Any]:
         configuration["responseModalities"] = [str(modality).upper() for modality in modalities]
     audio = given.pop("audio", None)
     if audio:
-        voice = {"prebuiltVoiceConfig": {"voiceName": audio["voice"]}}
+        named = _plain(audio).get("voice")
+        if not named:
+            raise unsupported(request, "audio", " without a voice")
+        voice = {"prebuiltVoiceConfig": {"voiceName": named}}
         configuration["speechConfig"] = {"voiceConfig": voice}
     thinking = _unless_dropped(
         request, lambda: _thinking(request, given.pop("reasoning_effort", None), given.pop("thinking", None))
@@ -376,11 +379,13 @@ class _Messages:
                 fields: Mapping[str, Any] = {"url": said} if isinstance(said, str) else _plain(said)
                 return self._file(str(fields.get("url") or ""), fields.get("format"))
             case "input_audio":
-                fields = _plain(part["input_audio"])
+                fields = _plain(part.get("input_audio"))
+                if not fields.get("data"):
+                    raise self._refusal("An audio part of a message has no data.")
                 kind = str(fields.get("format") or "wav")
                 return _data(_AUDIO.get(kind, kind if "/" in kind else f"audio/{kind}"), str(fields.get("data") or ""))
             case "file":
-                fields = _plain(part["file"])
+                fields = _plain(part.get("file"))
                 named = mimetypes.guess_type(str(fields.get("filename") or ""))[0]
                 kind = fields.get("format") or named
                 data = fields.get("file_data")

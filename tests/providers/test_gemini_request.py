@@ -493,3 +493,17 @@ def test_claude_on_vertex_is_read_as_anthropics() -> None:
     [chunk] = reading.feed(b"data: " + json.dumps(delta).encode() + b"\n\n")
     assert chunk.choices[0].delta.content == "Hi"
     assert PROVIDERS["vertex_ai"].credentials is not None
+
+
+@pytest.mark.parametrize("part", [{"type": "input_audio"}, {"type": "file"}, {"type": "input_audio", "input_audio": 1}])
+def test_a_part_without_what_its_type_says(part: dict[str, Any]) -> None:
+    """It is refused as what it is, a request that cannot be said."""
+    with pytest.raises(BadRequestError):
+        http("gemini/gemini-2.5-flash", {"role": "user", "content": [part]})
+
+
+@pytest.mark.parametrize("audio", [{"format": "wav"}, "alloy"])
+def test_audio_without_a_voice(audio: object) -> None:
+    """Gemini's speech is by a voice that has a name."""
+    with pytest.raises(BadRequestError, match="without a voice"):
+        http("gemini/gemini-2.5-flash", audio=audio)
