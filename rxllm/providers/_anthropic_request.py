@@ -19,8 +19,8 @@ from rxllm.types import Request
 __all__ = ["UNSUPPORTED", "messages_body"]
 
 UNSUPPORTED: Final = frozenset(
-    "audio frequency_penalty function_call functions logit_bias logprobs modalities prediction presence_penalty seed"
-    " top_logprobs verbosity web_search_options".split()
+    "audio frequency_penalty function_call functions logit_bias logprobs modalities prediction presence_penalty"
+    " prompt_cache_key safety_identifier seed store top_logprobs verbosity web_search_options".split()
 )
 """Parameters in the OpenAI shape that Claude has not, wherever it is served."""
 

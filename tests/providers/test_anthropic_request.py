@@ -456,3 +456,11 @@ def test_a_caller_goes_back_with_its_call() -> None:
     call = {"id": "c", "function": {"name": "f", "arguments": "{}"}, "provider_specific_fields": {"caller": caller}}
     [_, sent] = body([*HELLO, {"role": "assistant", "tool_calls": [call]}])["messages"]
     assert sent["content"] == [{"type": "tool_use", "id": "c", "name": "f", "caller": caller, "input": {}}]
+
+
+@pytest.mark.parametrize("name", ["store", "prompt_cache_key", "safety_identifier"])
+def test_openais_ways_with_a_request_are_not_claudes(name: str) -> None:
+    """Anthropic refuses what it does not know: it is said here, or left out."""
+    with pytest.raises(UnsupportedParamsError, match=name):
+        http(**{name: "x"})
+    assert name not in body(**{name: "x"}, drop_params=True)
