@@ -80,6 +80,8 @@ class Provider:
         stream_usage: whether usage can be asked for in a stream.
         unsupported: parameters in the OpenAI shape that the provider has not: ``UnsupportedParamsError``, or left out
             with ``drop_params=True``.
+        renamed: parameters in the OpenAI shape, each with what the provider calls it; where both are given, the
+            provider's own counts.
         variants: prefixes of the model, and the dialect that models of such names are spoken to in; the first that fits
             wins. A prefix that ends in ``/`` is no part of the model's name and is taken off.
     """
@@ -95,6 +97,7 @@ class Provider:
     key_parameters: tuple[str, ...] = ()
     stream_usage: bool = True
     unsupported: frozenset[str] = frozenset()
+    renamed: tuple[tuple[str, str], ...] = ()
     variants: tuple[tuple[str, Dialect], ...] = ()
 
     def variant(self, model: str) -> tuple["Provider", str]:

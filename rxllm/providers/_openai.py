@@ -1,7 +1,7 @@
 """OpenAI's chat completions, as OpenAI and the many servers that speak like it send them."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,6 +16,8 @@ from rxllm.types import ModelResponseStream, Request
 
 __all__ = ["OpenAIChat"]
 
+_ONLY_IN_ANSWERS: Final = ("thinking_blocks", "provider_specific_fields", "annotations", "parsed")
+
 
 class OpenAIChat:
     r"""The wire dialect of ``POST /chat/completions``.
@@ -28,8 +30,10 @@ class OpenAIChat:
     ([], True)
     """
 
-    def __init__(self, path: str = "/chat/completions") -> None:
+    def __init__(self, path: str = "/chat/completions", *, reasoning: str | None = "reasoning_content") -> None:
+        """A dialect at ``path``; ``reasoning`` is the field that takes an assistant's reasoning back, if any does."""
         self._path = path
+        self._reasoning = reasoning
 
     def http_request(self, request: Request, base_url: str, api_key: str | None, provider: Provider) -> HTTPRequest:
         """The HTTP request that asks for ``request`` as a stream.
@@ -41,7 +45,8 @@ class OpenAIChat:
             BadRequestError: a parameter cannot be said in JSON.
             UnsupportedParamsError: the provider has not a parameter.
         """
-        return json_request(request, provider, self.url(request, base_url), _body(request, provider), api_key)
+        body = _body(request, provider, self._reasoning)
+        return json_request(request, provider, self.url(request, base_url), body, api_key)
 
     def url(self, request: Request, base_url: str) -> str:
         """Where ``request`` is sent."""
@@ -162,14 +167,35 @@ def _as_delta(choice: dict[str, Any]) -> dict[str, Any]:
     return {**{key: value for key, value in choice.items() if key != "message"}, "delta": choice["message"]}
 
 
-def _body(request: Request, provider: Provider) -> dict[str, Any]:
+def _sent_back(message: object, reasoning: str | None) -> object:
+    """A message as it is sent: of an assistant's, what only answers have is left out, which strict servers refuse."""
+    if isinstance(message, BaseModel):
+        message = message.model_dump(mode="json", exclude_none=True)
+    if not isinstance(message, Mapping):
+        return message
+    fields = dict(cast("Mapping[str, Any]", message))
+    if fields.get("role") != "assistant":
+        return fields
+    for name in _ONLY_IN_ANSWERS:
+        fields.pop(name, None)
+    if reasoning != "reasoning_content" and "reasoning_content" in fields:
+        thought = fields.pop("reasoning_content")
+        if reasoning is not None:
+            fields.setdefault(reasoning, thought)
+    audio = mapping(fields.get("audio"))
+    if "id" in audio:
+        fields["audio"] = {"id": audio["id"]}
+    return fields
+
+
+def _body(request: Request, provider: Provider, reasoning: str | None) -> dict[str, Any]:
     options: dict[str, Any] = dict(request.params.get("stream_options") or {})
     options.pop("include_usage", None)
     if provider.stream_usage:
         options["include_usage"] = True
     body: dict[str, Any] = {
         "model": request.wire_model or request.model,
-        "messages": list(request.messages),
+        "messages": [_sent_back(message, reasoning) for message in request.messages],
         **parameters(request, provider),
         "stream": True,
     }

@@ -35,20 +35,24 @@ def _openai_like(
     name: str,
     base_url: str | None,
     *key_variables: str,
-    path: str = "",
+    dialect: OpenAIChat = _CHAT,
     key_required: bool = True,
     stream_usage: bool = True,
     responses: bool = False,
+    unsupported: frozenset[str] = frozenset(),
+    renamed: tuple[tuple[str, str], ...] = (),
 ) -> Provider:
     """A provider that speaks OpenAI's dialect; ``NAME_API_BASE`` and, if no other, ``NAME_API_KEY`` are read."""
     return Provider(
         name,
-        OpenAIChat(path) if path else _CHAT,
+        dialect,
         base_url,
         (f"{name.upper()}_API_BASE",),
         key_variables or (f"{name.upper()}_API_KEY",),
         key_required=key_required,
         stream_usage=stream_usage,
+        unsupported=unsupported,
+        renamed=renamed,
         variants=_RESPONSES if responses else (),
     )
 
@@ -111,9 +115,23 @@ PROVIDERS: Final[dict[str, Provider]] = {
             key_header="x-api-key",
             unsupported=UNSUPPORTED,
         ),
-        _openai_like("groq", "https://api.groq.com/openai/v1", responses=True),
-        _openai_like("mistral", "https://api.mistral.ai/v1", stream_usage=False),
-        _openai_like("deepseek", "https://api.deepseek.com", responses=True),
+        _openai_like(
+            "groq", "https://api.groq.com/openai/v1", dialect=OpenAIChat(reasoning="reasoning"), responses=True
+        ),
+        _openai_like(
+            "mistral",
+            "https://api.mistral.ai/v1",
+            dialect=OpenAIChat(reasoning=None),
+            stream_usage=False,
+            unsupported=frozenset({"logit_bias", "logprobs", "store", "top_logprobs", "user"}),
+            renamed=(("max_completion_tokens", "max_tokens"), ("seed", "random_seed")),
+        ),
+        _openai_like(
+            "deepseek",
+            "https://api.deepseek.com",
+            responses=True,
+            renamed=(("max_completion_tokens", "max_tokens"),),
+        ),
         _openai_like("openrouter", "https://openrouter.ai/api/v1", responses=True),
         _openai_like("xai", "https://api.x.ai/v1", responses=True),
         _openai_like("cerebras", "https://api.cerebras.ai/v1"),
@@ -138,7 +156,7 @@ PROVIDERS: Final[dict[str, Provider]] = {
         _openai_like("llamafile", "http://127.0.0.1:8080/v1", key_required=False),
         _openai_like("litellm_proxy", None, key_required=False, responses=True),
         _openai_like("snowflake", None, "SNOWFLAKE_JWT", "SNOWFLAKE_API_KEY"),
-        _openai_like("writer", "https://api.writer.com/v1", path="/chat"),
+        _openai_like("writer", "https://api.writer.com/v1", dialect=OpenAIChat("/chat")),
         _cohere("cohere"),
         _cohere("cohere_chat"),
         _ollama("ollama"),

@@ -32,7 +32,11 @@ def parameters(request: Request, provider: Provider) -> dict[str, Any]:
     refused = sorted(provider.unsupported.intersection(given))
     if refused and not request.params.get("drop_params"):
         raise unsupported(request, refused[0])
-    return {name: value for name, value in given.items() if name not in refused}
+    kept = {name: value for name, value in given.items() if name not in refused}
+    for name, own in provider.renamed:
+        if name in kept:
+            kept.setdefault(own, kept.pop(name))
+    return kept
 
 
 def unsupported(request: Request, name: str, reason: str = "") -> UnsupportedParamsError:

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 import rxllm
-from rxllm.exceptions import BadRequestError
+from rxllm.exceptions import BadRequestError, UnsupportedParamsError
 from rxllm.providers import PROVIDERS, Provider
 from rxllm.providers._base import HTTPRequest
 from rxllm.providers._openai import OpenAIChat
@@ -83,6 +83,53 @@ def test_usage_is_asked_for_where_the_provider_can_give_it() -> None:
     cannot = Provider("p", OPENAI.dialect, "http://h", stream_usage=False)
     assert "stream_options" not in body(provider=cannot, stream_options={"include_usage": True})
     assert body(provider=cannot, stream_options=options)["stream_options"] == {"include_obfuscation": False}
+
+
+def test_a_parameter_goes_by_the_providers_own_name() -> None:
+    """Mistral's seed is another word, and DeepSeek knows one limit; what the caller says in that word counts."""
+    mistral = body(provider=PROVIDERS["mistral"], seed=7, max_completion_tokens=5)
+    assert (mistral["random_seed"], mistral["max_tokens"]) == (7, 5)
+    assert not {"seed", "max_completion_tokens"} & set(mistral)
+    deepseek = body(provider=PROVIDERS["deepseek"], max_completion_tokens=5, max_tokens=6, seed=7)
+    assert (deepseek["max_tokens"], deepseek["seed"], "max_completion_tokens" in deepseek) == (6, 7, False)
+    assert body(max_completion_tokens=5)["max_completion_tokens"] == 5
+    with pytest.raises(UnsupportedParamsError, match="has no user"):
+        body(provider=PROVIDERS["mistral"], user="u")
+
+
+@pytest.mark.parametrize(
+    ("name", "reasoning"),
+    [
+        ("deepseek", {"reasoning_content": "why"}),
+        ("azure", {"reasoning_content": "why"}),
+        ("groq", {"reasoning": "why"}),
+        ("mistral", {}),
+    ],
+)
+@pytest.mark.parametrize("as_model", [True, False])
+def test_an_answer_goes_back_without_what_only_answers_have(
+    name: str, reasoning: dict[str, str], *, as_model: bool
+) -> None:
+    """Strict servers refuse fields they do not know; reasoning goes back under the provider's name for it."""
+    kept = {"role": "assistant", "content": "Hi", "refusal": "no"}
+    beside = {
+        "thinking_blocks": [{"type": "thinking", "thinking": "why"}],
+        "provider_specific_fields": {"a": 1},
+        "annotations": [{"type": "url_citation"}],
+        "parsed": {"a": 1},
+        "reasoning_content": "why",
+        "audio": {"id": "audio-1", "data": "QUJD", "transcript": "Hi"},
+    }
+    answer: Any = Message.model_validate({**kept, **beside}) if as_model else {**kept, **beside}
+    user = {"role": "user", "content": "Hi", "annotations": []}
+    http = PROVIDERS[name].dialect.http_request(
+        Request(model=f"{name}/m", messages=[answer, user], wire_model="m"), "https://x.invalid", "k", PROVIDERS[name]
+    )
+    first, second = json.loads(http.body)["messages"]
+    assert first == {**kept, **reasoning, "audio": {"id": "audio-1"}}
+    assert second == user
+    if not as_model:
+        assert answer == {**kept, **beside}, "the caller's own was changed"
 
 
 def test_extra_body_is_merged_last() -> None:
