@@ -192,10 +192,10 @@ def _body(request: Request, provider: Provider) -> dict[str, Any]:
         configuration["responseModalities"] = [str(modality).upper() for modality in modalities]
     audio = given.pop("audio", None)
     if audio:
-        named = _plain(audio).get("voice")
-        if not named:
+        speaker = _plain(audio).get("voice")
+        if not speaker:
             raise unsupported(request, "audio", " without a voice")
-        voice = {"prebuiltVoiceConfig": {"voiceName": named}}
+        voice = {"prebuiltVoiceConfig": {"voiceName": speaker}}
         configuration["speechConfig"] = {"voiceConfig": voice}
     thinking = _unless_dropped(
         request, lambda: _thinking(request, given.pop("reasoning_effort", None), given.pop("thinking", None))
