@@ -78,8 +78,8 @@ class _Message:
             _merge(self.provider_specific_fields, delta.provider_specific_fields)
         if delta.model_extra:
             # Lists and objects, as the reasoning details that have to be sent back; not the padding and the counters.
-            extra = {k: v for k, v in delta.model_extra.items() if isinstance(v, (list, dict))}
-            call = extra.pop("function_call", None)
+            extra: dict[str, Any] = {k: v for k, v in delta.model_extra.items() if isinstance(v, (list, dict))}
+            call: Any = extra.pop("function_call", None)
             if isinstance(call, dict):
                 self.function_call = self.function_call or ObjectInPieces("arguments")
                 self.function_call.add(cast("dict[str, Any]", call))

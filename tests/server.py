@@ -174,6 +174,7 @@ class Server:
         self._run(self._stop())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(PATIENCE)
+        self.loop.run_until_complete(self._stop())  # what came while the loop was being stopped
         self.loop.close()
 
     def gate(self) -> Gate:

@@ -121,7 +121,7 @@ def test_an_answer_goes_back_without_what_only_answers_have(
         "audio": {"id": "audio-1", "data": "QUJD", "transcript": "Hi"},
     }
     answer: Any = Message.model_validate({**kept, **beside}) if as_model else {**kept, **beside}
-    user = {"role": "user", "content": "Hi", "annotations": []}
+    user: dict[str, Any] = {"role": "user", "content": "Hi", "annotations": []}
     http = PROVIDERS[name].dialect.http_request(
         Request(model=f"{name}/m", messages=[answer, user], wire_model="m"), "https://x.invalid", "k", PROVIDERS[name]
     )
