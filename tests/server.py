@@ -147,6 +147,19 @@ class Answering:
 Script = Callable[[Answering], Awaitable[None]]
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop that knows its connections, also those that nobody has been told of yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transports: list[Any] = []
+
+    def _make_socket_transport(self, *arguments: Any, **options: Any) -> Any:
+        make: Any = super()._make_socket_transport  # type: ignore[misc]  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
+        self.transports.append(make(*arguments, **options))
+        return self.transports[-1]
+
+
 class Server:
     """See the module. ``url`` is what to pass as ``api_base``."""
 
@@ -156,10 +169,9 @@ class Server:
         self.closed: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.script: Script = _hello
-        self.loop = asyncio.new_event_loop()
+        self.loop = _Loop()
         self._ssl_context = ssl_context
         self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: set[asyncio.StreamWriter] = set()
         self._thread = threading.Thread(target=self.loop.run_forever, name="test-server", daemon=True)
 
     def __enter__(self) -> Self:
@@ -199,14 +211,13 @@ class Server:
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(others)
-        for writer in self._writers:
-            writer.transport.abort()
+        for transport in self.loop.transports:
+            transport.abort()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self._writers.add(writer)
         task = self.loop.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

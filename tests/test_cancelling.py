@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -133,12 +134,17 @@ def test_dispose_inside_a_callback(stalling: Server, ask: Ask) -> None:
     join_rxllm_threads()
 
 
-def test_dispose_before_anything_came(server: Server, ask: Ask) -> None:
-    """A subscription that is disposed of at once ends, sent or not."""
-    server.script = stall_before_headers
-    for _ in range(20):
-        ask().subscribe(lambda _: None).dispose()
-    join_rxllm_threads()
+def test_dispose_before_anything_came() -> None:
+    """A subscription that is disposed of at once ends, sent or not; here nobody even accepts the connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        stream = rxllm.completion(
+            "gpt-4", [{"role": "user", "content": "Hello"}], stream=True, api_base=url, api_key="sk-secret-key"
+        )
+        for _ in range(20):
+            stream.subscribe(lambda _: None).dispose()
+        join_rxllm_threads()
+    rxllm.close()
 
 
 async def loop_over(stream: Stream[Any], seen: asyncio.Event) -> None:
