@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from rxllm._completion import acompletion, completion
 from rxllm._stream import Stream, as_stream
+from rxllm._timeouts import Timeouts
 from rxllm.types import ModelResponse, ModelResponseStream
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ __all__ = [
     "ModelResponse",
     "ModelResponseStream",
     "Stream",
+    "Timeouts",
     "__version__",
     "aclose",
     "acompletion",

@@ -5,7 +5,8 @@
 ======================  ==============================================================================
 ``Send``                send this HTTP request; a ``Head``, or a ``Failure``
 ``BODY``                read the body, ``feed()`` each piece of it and deliver what that gives, until ``over`` is set;
-                        ``None``, also at the body's end, or a ``Failure``
+                        and while it has a ``rest`` before reading more; ``None``, also at the body's end, or a
+                        ``Failure``
 ``READ``                read one piece of the body; bytes, ``None`` at its end, or a ``Failure``
 a list of chunks        deliver them; nothing
 ``CLOSE``               hang up; nothing
@@ -18,113 +19,46 @@ somebody is about to wait, for how long.
 """
 
 import logging
-import os
-import random
+import math
 import time
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Final, Literal
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from itertools import chain
+from typing import Final, Literal, TypeVar
 
-from pydantic import SecretStr
-
-from rxllm._secrets import scrub
-from rxllm._timeouts import Timeouts
+from rxllm._decoders._inflate import BrokenCompressionError, Inflater, inflating
+from rxllm._prepare import Call, prepare
+from rxllm._retry import retry_wait
+from rxllm._secrets import Secrets
+from rxllm._steps import BODY, CLOSE, READ, Failure, Head, Send, Sleep, Step, Told
 from rxllm.exceptions import (
     APIConnectionError,
     APIError,
-    AuthenticationError,
+    APIResponseValidationError,
     BadRequestError,
+    ConflictError,
     IncompleteStreamError,
+    InternalServerError,
+    RateLimitError,
     Timeout,
 )
-from rxllm.providers._base import HTTPRequest, Provider, Reading
-from rxllm.types import ModelResponseStream, Request
+from rxllm.providers._base import Reading
+from rxllm.types import ModelResponseStream
 
-__all__ = [
-    "BODY",
-    "CLOSE",
-    "READ",
-    "Ask",
-    "Call",
-    "Exchange",
-    "Failure",
-    "Head",
-    "Send",
-    "Signal",
-    "Sleep",
-    "Step",
-    "Told",
-]
+__all__ = ["Exchange"]
+
+_E = TypeVar("_E", bound=APIError)
+_Bound = Literal["connect", "first", "idle", "total"]
 
 _log = logging.getLogger("rxllm")
 
+# What may go better the next time: not a certificate that cannot be trusted, and not a wait for an event, which is paid
+# for by then.
+_PASSING: Final = frozenset({"connect", "connect timeout", "broken"})
+
 _LARGEST_ERROR_BODY: Final = 1 << 20
-_LONGEST_RETRY_WAIT: Final = 60.0
-
-
-class Signal:
-    """A step without anything more to say."""
-
-
-BODY: Final = Signal()
-READ: Final = Signal()
-CLOSE: Final = Signal()
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send this; ``connect`` bounds connecting, in seconds."""
-
-    http: HTTPRequest
-    connect: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Sleep:
-    """Wait this many seconds."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """Call this; it may block."""
-
-    question: Callable[[], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The status and the headers, lower-cased, of a response."""
-
-    status: int
-    headers: dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What went wrong on the network, and in what words."""
-
-    kind: Literal["connect", "connect timeout", "timeout", "broken", "invalid"]
-    reason: str
-
-
-Step = Send | Sleep | Ask | Signal | list[ModelResponseStream]
-Told = Head | Failure | bytes | str | APIError | None
-
-
-@dataclass(frozen=True)
-class Call:
-    """A request together with all that sending it takes. The key is hidden from ``repr``, as the headers are."""
-
-    request: Request
-    provider: Provider
-    timeouts: Timeouts
-    max_retries: int
-    api_base: str | None = None
-    api_key: SecretStr | None = None
-    extra_headers: Mapping[str, SecretStr] = field(default_factory=dict[str, SecretStr])
+# What cannot be read here, and was not asked for. Other encodings, "utf-8" or "none", are mistakes: the body is plain.
+_COMPRESSIONS: Final = frozenset({"br", "compress", "gzip", "deflate", "zstd"})
 
 
 class Exchange:
@@ -136,48 +70,81 @@ class Exchange:
 
     def __init__(self, call: Call, clock: Callable[[], float] = time.monotonic) -> None:
         self.call = call
-        self.deadline: float | None = None
         self.over = False
         self._clock = clock
-        self._idle = call.timeouts.idle
+        self._bound: _Bound = "first"
+        self._deadline = self._end = math.inf
+        self._began = 0.0  # when the first try did
         self._fresh = False  # content has come since somebody last waited
         self._late = False
+        self._inflater: Inflater | None = None
+        self._garbled = ""  # what is wrong with a compressed body
+        self.rest: Iterator[bytes] | None = None
         self._chunks = 0
-        self._secrets: list[str] = []
+        self.secrets = Secrets()
 
     def steps(self) -> Generator[Step, Told, None]:
         """The steps, retried before the first chunk where the failure is one that passes."""
+        self._began = self._clock()
+        self._end = self._began + _or_for_ever(self.call.timeouts.total)
         for attempt in range(self.call.max_retries + 1):
             error, passing = yield from self._attempt()
             if error is None:
                 return
+            self.secrets.scrub(error)
+            seconds = retry_wait(attempt, error.headers)
             # Raised here and not where it was met: no traceback of ours then leads to a frame that holds the key.
-            if not passing or self._chunks or attempt == self.call.max_retries:
-                raise scrub(error, self._secrets)
-            seconds = _retry_wait(attempt, error.headers)
-            _log.info("%s: trying again in %.2f s: %s", self.call.request.model, seconds, scrub(error, self._secrets))
+            if not passing or self._chunks or attempt == self.call.max_retries or self._clock() + seconds >= self._end:
+                raise error
+            _log.info("%s: trying again in %.2f s: %s", self.call.request.model, seconds, error)
             yield Sleep(seconds)
 
     def _attempt(self) -> Generator[Step, Told, tuple[APIError | None, bool]]:
         """One try: its error, if any, and whether that is one that may pass."""
         call = self.call
-        http = yield from self._http_request()
-        self._expect(call.timeouts.first)
-        head = yield Send(http, call.timeouts.connect)
-        if not isinstance(head, Head):
-            return self._broken(head, "before an answer"), isinstance(head, Failure) and head.kind not in (
-                "timeout",
-                "invalid",
-            )
+        http = yield from prepare(call, self.secrets)
+        if isinstance(http, APIError):
+            return http, False
+        self._expect("first")
+        told = yield Send(http, call.timeouts.connect)
+        if not isinstance(told, Head):
+            return self._broken(told, "before an answer"), isinstance(told, Failure) and told.kind in _PASSING
+        head = replace(told, headers=self.secrets.clean(told.headers))
+        encoding = head.headers.get("content-encoding", "identity")
+        self._inflater = None if encoding == "identity" else inflating(encoding)
         if not 200 <= head.status < 300:
             body = yield from self._error_body()
             yield CLOSE
             error = call.provider.dialect.error(call.request, head.status, head.headers, body)
             return error, head.status in (408, 409, 429) or head.status >= 500
-        return (yield from self._body(head)), False
+        if self._inflater is None and not _COMPRESSIONS.isdisjoint(encoding.lower().replace(",", " ").split()):
+            yield CLOSE
+            return self._broken(
+                Failure("encoding", f"it is encoded as {encoding!r}, which was not asked for"), ""
+            ), False
+        return (yield from self._body(head))
 
     def feed(self, data: bytes) -> list[ModelResponseStream]:
-        """The chunks that a piece of the body completes."""
+        """The chunks that a piece of the body completes; while there is a ``rest``, those that come next in it."""
+        if self._inflater is not None:
+            return self._inflate(self._inflater, data)
+        return self._take(data)
+
+    def _inflate(self, inflater: Inflater, data: bytes) -> list[ModelResponseStream]:
+        pieces = chain(self.rest or (), inflater.feed(data))
+        self.rest = None
+        try:
+            for piece in pieces:
+                chunks = self._take(piece)
+                if chunks or self.over:
+                    self.rest = None if self.over else pieces
+                    return chunks
+        except BrokenCompressionError as error:
+            self._garbled = str(error)
+            self.over = True
+        return []
+
+    def _take(self, data: bytes) -> list[ModelResponseStream]:
         reading = self._reading
         chunks = reading.feed(data)
         if chunks:
@@ -185,10 +152,20 @@ class Exchange:
                 chunks[0].response_headers = self._headers
             self._chunks += len(chunks)
             self._fresh = True
+            # Of the bounds, content moves all but one.
+            late = self._end != math.inf and self._clock() >= self._end
+            if late:
+                self._bound = "total"
         else:
-            self._consider()
+            # It was the end, an event that gives no chunk, or mere keep-alive.
+            if reading.events != self._events:
+                self._events = reading.events
+                self._fresh = True
+            late = self._is_late()
         if reading.complete or reading.failure is not None:
             self.over = True
+        elif late:
+            self._late = self.over = True
         return chunks
 
     def time_left(self) -> float | None:
@@ -199,32 +176,31 @@ class Exchange:
         if self._fresh:
             self._fresh = False
             self._events = self._reading.events
-            self._expect(self._idle)
-        return None if self.deadline is None else self.deadline - self._clock()
+            self._expect("idle")
+        return None if self._deadline == math.inf else self._deadline - self._clock()
 
     def drain(self, seconds: float) -> None:
         """The answer is over; what is left of the body may be waited for that long."""
         self._fresh = False
-        self._expect(seconds)
+        self._deadline = self._clock() + seconds
 
-    def _consider(self) -> None:
-        """A piece of the body gave no chunk: it was the end, an event that gives none, or mere keep-alive."""
-        reading = self._reading
-        if reading.events != self._events:
-            self._events = reading.events
-            self._fresh = True
-        elif (left := self.time_left()) is not None and left < 0:
-            # With a client of the user's own, nothing else would notice that only comments come.
-            self._late = self.over = True
+    def _is_late(self) -> bool:
+        """Whether a bound has passed; of what comes without a pause and is no content, nobody else would notice."""
+        left = self.time_left()
+        return left is not None and left < 0
 
-    def _body(self, head: Head) -> Generator[Step, Told, APIError | None]:
+    def _body(self, head: Head) -> Generator[Step, Told, tuple[APIError | None, bool]]:
         reading = self._reading = self.call.provider.dialect.reading(self.call.request, head.headers)
         self._headers = head.headers
         self._events = 0
         self.over = self._late = self._fresh = False
+        self.rest = None
+        self._garbled = ""
         told = yield BODY
         if self._late:
             told = Failure("timeout", "")
+        elif self._garbled:
+            told = Failure("encoding", self._garbled)
         if reading.failure is None and not reading.complete:
             chunks = reading.end()
             if chunks:
@@ -233,91 +209,47 @@ class Exchange:
                 self._chunks += len(chunks)
                 yield chunks
             if reading.failure is None and not reading.complete:
-                return self._broken(told, "in the middle of the answer")
-        if reading.failure is not None:
-            yield CLOSE
-        return reading.failure
+                error = self._broken(told, "in the middle of the answer")
+                return error, isinstance(told, Failure) and told.kind in _PASSING
+        if reading.failure is None:
+            return None, False
+        yield CLOSE
+        # Some answer 200 and then say in the first event that they cannot.
+        return reading.failure, isinstance(reading.failure, ConflictError | RateLimitError | InternalServerError)
 
     def _error_body(self) -> Generator[Step, Told, bytes]:
         body = bytearray()
-        while len(body) < _LARGEST_ERROR_BODY:
+        while len(body) < _LARGEST_ERROR_BODY and not self._is_late():
             data = yield READ
             if not isinstance(data, bytes):
                 break
-            body += data
+            try:
+                for piece in (data,) if self._inflater is None else self._inflater.feed(data):
+                    body += piece[: _LARGEST_ERROR_BODY - len(body)]
+            except BrokenCompressionError:
+                break
         return bytes(body)
 
-    def _http_request(self) -> Generator[Step, Told, HTTPRequest]:
-        """The HTTP request, with the key and the base URL as the environment has them now."""
-        call, provider = self.call, self.call.provider
-        variables = (os.environ.get(name) for name in provider.base_url_variables)
-        base_url = call.api_base or next((value for value in variables if value), None) or provider.base_url
-        if base_url is None:
-            names = " or ".join(("api_base=", *provider.base_url_variables))
-            raise APIConnectionError(
-                f"{provider.name} has no address of its own: say where it is with {names}.",
-                llm_provider=provider.name,
-                model=call.request.model,
-            )
-        key = call.api_key.get_secret_value() if call.api_key else ""
-        if not key:
-            key = next((value for name in provider.key_variables if (value := os.environ.get(name))), "")
-        if not key and provider.credentials is not None:
-            told = yield Ask(partial(provider.credentials, call.request))
-            if isinstance(told, APIError):
-                raise told
-            key = told if isinstance(told, str) else ""
-        if not key and provider.key_required:
-            raise AuthenticationError(
-                f"No key for {provider.name}: set {' or '.join(provider.key_variables)}, or pass api_key=.",
-                llm_provider=provider.name,
-                model=call.request.model,
-            )
-        key = key.strip()  # files and pasted keys end in a new line
-        if not (key.isascii() and key.isprintable()):
-            key = ""
-            raise AuthenticationError(
-                f"The key for {provider.name} has characters in it that no key has.",
-                llm_provider=provider.name,
-                model=call.request.model,
-            )
-        extra = {name.lower(): value.get_secret_value() for name, value in call.extra_headers.items()}
-        self._secrets = [secret for secret in (key, *extra.values()) if secret]
-        problem: APIError
-        try:
-            http = provider.dialect.http_request(call.request, base_url.rstrip("/"), key or None, provider)
-        except APIError as error:
-            problem = error.with_traceback(None)
-        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-            # An argument of a shape that the dialect does not expect.
-            problem = BadRequestError(
-                f"The request cannot be put into {provider.name}'s form: {type(error).__name__}: {error}",
-                llm_provider=provider.name,
-                model=call.request.model,
-            )
-        else:
-            return replace(http, headers={**http.headers, **extra})
-        key = ""
-        extra.clear()
-        raise scrub(problem, self._secrets)
-
-    def _expect(self, seconds: float | None) -> None:
-        self.deadline = None if seconds is None else self._clock() + seconds
+    def _expect(self, bound: Literal["first", "idle"]) -> None:
+        """From now on this bound counts, or the total one, if that passes before."""
+        deadline = self._clock() + _or_for_ever(getattr(self.call.timeouts, bound))
+        self._bound = bound if deadline < self._end else "total"
+        self._deadline = min(deadline, self._end)
 
     def _broken(self, failure: Told, when: str) -> APIError:
         """The typed error for a connection that failed, or ended without the provider's end."""
-        timeouts = self.call.timeouts
         came = f"{self._chunks} chunk{'' if self._chunks == 1 else 's'} had come"
-        kind: type[APIError]
+        kind: type[APIConnectionError]
         match failure:
-            case Failure("connect timeout"):
-                kind, message = Timeout, f"No connection within {timeouts.connect or timeouts.first:g} seconds."
-            case Failure("timeout"):
-                what, bound = ("further", timeouts.idle) if self._chunks else ("first", timeouts.first)
-                kind, message = Timeout, f"No {what} event within {bound:g} seconds; {came}."
+            case Failure("connect timeout" | "timeout" as what):
+                return self._timed_out(came, connecting=what == "connect timeout")
             case Failure("invalid"):
-                kind, message = BadRequestError, "The request is no valid HTTP: look at the headers and the address."
-            case Failure("connect", reason):
+                return self._error(
+                    BadRequestError, "The request is no valid HTTP: look at the headers and the address."
+                )
+            case Failure("encoding", reason):
+                return self._error(APIResponseValidationError, f"The answer cannot be decoded: {reason}; {came}.")
+            case Failure("connect" | "untrusted", reason):
                 kind, message = APIConnectionError, f"No connection: {reason}"
             case Failure(_, reason):
                 kind = IncompleteStreamError if self._chunks else APIConnectionError
@@ -325,16 +257,26 @@ class Exchange:
             case _:
                 kind = IncompleteStreamError
                 message = f"The stream ended {when}, without the provider's own end; {came}."
+        error = self._error(kind, message)
+        error.chunks = self._chunks
+        return error
+
+    def _timed_out(self, came: str, *, connecting: bool) -> Timeout:
+        """Which bound was passed, after how long, and how much had come."""
+        timeouts, now = self.call.timeouts, self._clock()
+        # What the others leave may be less than connecting may take.
+        bound: _Bound = "connect" if connecting and now < self._deadline else self._bound
+        seconds: float | None = getattr(timeouts, bound)
+        wanted = "connection" if connecting else {"first": "first event", "idle": "further event"}.get(bound, "end")
+        within = "in time" if seconds is None else f"within {seconds:g} s"
+        after = f"{now - self._began:.2f} s after the request was made"
+        error = self._error(Timeout, f"No {wanted} {within} (the {bound} timeout), {after}; {came}.")
+        error.bound, error.seconds, error.chunks = bound, seconds, self._chunks
+        return error
+
+    def _error(self, kind: type[_E], message: str) -> _E:
         return kind(message, llm_provider=self.call.provider.name, model=self.call.request.model)
 
 
-def _retry_wait(attempt: int, headers: Mapping[str, str]) -> float:
-    """Seconds to wait: as the server says, up to a minute, else growing from half a second to eight, with jitter."""
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers[name]) * unit
-        except (KeyError, ValueError):
-            continue
-        if 0 <= seconds <= _LONGEST_RETRY_WAIT:
-            return seconds
-    return min(0.5 * 2.0**attempt, 8.0) * random.uniform(0.75, 1.0)  # noqa: S311  jitter, no secret
+def _or_for_ever(seconds: float | None) -> float:
+    return math.inf if seconds is None else seconds

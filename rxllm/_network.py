@@ -5,22 +5,32 @@ close. So each call brings a ``Control`` along, in the place of httpcore's timeo
 the network stream, which finds there how much time is left, and leaves there the socket that the call is using.
 """
 
+import asyncio
 import contextlib
 import os
+import queue
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable
-from typing import Any, Protocol, Self
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol, Self, TypeVar
 
 import httpcore
 
 __all__ = ["AsyncBackend", "Control", "SyncBackend"]
 
-_A_DAY = 86400.0
-# A bound that has passed still gets a moment: data that is already here is read rather than thrown away.
-_A_MOMENT = 0.001
+_T = TypeVar("_T")
+
+_A_DAY: Final = 86400.0
+# A bound that has passed still gets a moment: data that is already here is read rather than thrown away. From a server
+# that goes on and on with what is no content, it does so only for so long.
+_A_MOMENT: Final = 0.001
+_LATEST: Final = 0.1
+# How much an asynchronous connection may have received before anybody takes it, in bytes.
+_HELD: Final = 1 << 16
+# How long an address of a host is tried while there are others, in seconds.
+_ONE_OF_SEVERAL: Final = 1.0
 
 
 class _Waiting(Protocol):
@@ -42,13 +52,22 @@ class Control(float):
         self._exchange = exchange
         self._connect_deadline = None if connect is None else time.monotonic() + connect
         self._socket: Any = None
+        self._wake: Callable[[], None] | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
 
     def remaining(self) -> float | None:
-        """Seconds until content has to have come; ``None`` where nothing bounds it."""
+        """Seconds until content has to have come; ``None`` where nothing bounds it.
+
+        Raises:
+            TimeoutError: that was some time ago.
+        """
         left = self._exchange.time_left()
-        return None if left is None else max(left, _A_MOMENT)
+        if left is None:
+            return None
+        if left < -_LATEST:
+            raise TimeoutError("timed out")
+        return max(left, _A_MOMENT)
 
     def connecting(self) -> float | None:
         """Seconds until the connection has to stand."""
@@ -80,14 +99,48 @@ class Control(float):
         """Sleeps that many seconds, or until cancelled."""
         self._stop.wait(seconds)
 
+    def ask(self, question: Callable[[], _T]) -> _T:
+        """What ``question`` gives or raises, for which connecting has time, on a thread that can be left behind.
+
+        Raises:
+            TimeoutError: there was no time left.
+            OSError: the call was cancelled.
+        """
+        answers: queue.SimpleQueue[_T | Exception] = queue.SimpleQueue()
+
+        def answer() -> None:
+            try:
+                answers.put(question())
+            except Exception as error:  # noqa: BLE001  raised where it was asked for
+                answers.put(error)
+
+        self._wake = lambda: answers.put(OSError("cancelled"))
+        if self.cancelled:
+            self._wake()
+        threading.Thread(target=answer, name="rxllm-resolver", daemon=True).start()
+        try:
+            given = answers.get(timeout=self.connecting())
+        except queue.Empty:
+            raise TimeoutError("timed out") from None
+        finally:
+            self._wake = None
+        if isinstance(given, Exception):
+            raise given
+        return given
+
     def _shut(self) -> None:
-        held = self._socket
-        if held is None:
-            return
-        # The socket's own shutdown, not SSLSocket's, which would drop the TLS layer and read ciphertext as HTTP;
-        # through a duplicate, since an event loop lends out a socket object that may have no shutdown.
-        with contextlib.suppress(OSError, ValueError), socket.socket(fileno=os.dup(held.fileno())) as duplicate:
-            duplicate.shutdown(socket.SHUT_RDWR)
+        if self._socket is not None:
+            _shut(self._socket)
+        if self._wake is not None:
+            self._wake()
+
+
+def _shut(sock: Any) -> None:
+    """Ends both directions of a socket at once, from any thread, and wakes who is blocked on it."""
+    # The socket's own shutdown, not SSLSocket's, which would drop the TLS layer and read ciphertext as HTTP; through a
+    # duplicate, since an event loop lends out a socket object that may have no shutdown.
+    with contextlib.suppress(OSError, ValueError), socket.socket(fileno=os.dup(sock.fileno())) as duplicate:
+        duplicate.shutdown(socket.SHUT_RDWR)
 
 
 class _Stream(httpcore.NetworkStream):
@@ -122,12 +175,11 @@ class _Stream(httpcore.NetworkStream):
         try:
             sock.settimeout(_left_to_connect(timeout, sock))
             sock.do_handshake()
-        except TimeoutError as error:
+        except BaseException as error:
             sock.close()
-            raise httpcore.ConnectTimeout(str(error)) from None
-        except OSError as error:
-            sock.close()
-            raise httpcore.ConnectError(str(error)) from None
+            if isinstance(error, OSError):
+                raise _as_connecting(error) from error
+            raise
         return _Stream(sock)
 
     def get_extra_info(self, info: str) -> Any:
@@ -151,61 +203,181 @@ class SyncBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connects to the first address that answers.
-
-        Looking the name up cannot be interrupted: the system's resolver knows no deadline.
-        """
-        reason: OSError = OSError(f"no address for {host}")
+        """Connects to the first address that answers."""
         try:
-            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            addresses = _resolve(host, port, timeout)
+            while True:
+                family, kind, protocol, _, address = addresses.pop(0)
+                sock = socket.socket(family, kind, protocol)
+                try:
+                    sock.settimeout(_share(_left_to_connect(timeout, sock), addresses))
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    sock.connect(address)
+                except BaseException as error:
+                    sock.close()
+                    if not addresses or not isinstance(error, OSError) or _is_cancelled(timeout):
+                        raise
+                else:
+                    return _Stream(sock)
         except OSError as error:
-            raise httpcore.ConnectError(f"{host}: {error}") from None
-        for family, kind, protocol, _, address in addresses:
-            sock = socket.socket(family, kind, protocol)
-            try:
-                sock.settimeout(_left_to_connect(timeout, sock))
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.connect(address)
-            except OSError as error:
-                sock.close()
-                reason = error
-            else:
-                return _Stream(sock)
-        if isinstance(reason, TimeoutError):
-            raise httpcore.ConnectTimeout(str(reason))
-        raise httpcore.ConnectError(f"{host}:{port}: {reason}")
+            raise _as_connecting(error, f"{host}:{port}: ") from None
+
+
+def _resolve(host: str, port: int, timeout: float | None) -> list[Any]:
+    """The addresses of a host. The system's resolver knows no deadline and cannot be woken: it has its own thread."""
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        pass
+
+    def resolve() -> list[Any]:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+    return timeout.ask(resolve) if isinstance(timeout, Control) else resolve()
+
+
+class _Wire(asyncio.Protocol):
+    """An open connection on an event loop: what came and is not yet taken, and who waits for more.
+
+    asyncio's own streams cannot tell what they hold, so that a connection which the server has given up would be used
+    again; with anyio's, a task that is cancelled while it connects may leave an open socket behind.
+    """
+
+    def __init__(self) -> None:
+        self.transport: Any = None
+        self.ended = False
+        self._loop = asyncio.get_running_loop()
+        self._held = bytearray()
+        self._error: Exception | None = None
+        self._reading = self._writing = True  # neither is paused
+        self._waiter: asyncio.Future[None] | None = None
+
+    # -- asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._held += data
+        if len(self._held) > _HELD and self._reading:
+            self._reading = False
+            self.transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> None:
+        self.ended = True
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended = self._writing = True
+        self._error = exc
+        self._wake()
+
+    def pause_writing(self) -> None:
+        self._writing = False
+
+    def resume_writing(self) -> None:
+        self._writing = True
+        self._wake()
+
+    # -- the stream's side
+
+    async def read(self, max_bytes: int, seconds: float | None) -> bytes:
+        """At least one byte, or none at the end."""
+        while not (self._held or self.ended):
+            await self._wait(seconds)
+        if not self._held and self._error is not None:
+            raise self._error
+        data = bytes(self._held[:max_bytes])
+        del self._held[:max_bytes]
+        if not self._reading and len(self._held) <= _HELD:
+            self._reading = True
+            self.transport.resume_reading()
+        return data
+
+    async def write(self, data: bytes, seconds: float | None) -> None:
+        """Sends ``data``, and waits while too much of it is still to go."""
+        if self.transport.is_closing():
+            raise self._error or ConnectionResetError("Connection lost")
+        self.transport.write(data)
+        while not self._writing:
+            await self._wait(seconds)
+
+    def has_news(self) -> bool:
+        """Whether an idle connection has something to say, which can only be that it was closed."""
+        return bool(self.ended or self._held or self.transport.is_closing())
+
+    async def _wait(self, seconds: float | None) -> None:
+        self._waiter = waiter = self._loop.create_future()
+        timer = None if seconds is None else self._loop.call_later(seconds, self._give_up, waiter)
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _give_up(self, waiter: "asyncio.Future[None]") -> None:
+        if not waiter.done():
+            waiter.set_exception(TimeoutError("timed out"))
 
 
 class _AsyncStream(httpcore.AsyncNetworkStream):
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
-        self._stream = stream
-        self._socket = stream.get_extra_info("socket")
+    def __init__(self, wire: _Wire) -> None:
+        self._wire = wire
+        self._socket = wire.transport.get_extra_info("socket")
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return await self._stream.read(max_bytes, _left(timeout, self._socket))
+        try:
+            return await self._wire.read(max_bytes, _left(timeout, self._socket))
+        except TimeoutError as error:
+            raise httpcore.ReadTimeout(str(error)) from None
+        except OSError as error:
+            raise httpcore.ReadError(str(error)) from None
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._stream.write(buffer, _left(timeout, self._socket))
+        try:
+            await self._wire.write(buffer, _left(timeout, self._socket))
+        except TimeoutError as error:
+            raise httpcore.WriteTimeout(str(error)) from None
+        except OSError as error:
+            raise httpcore.WriteError(str(error)) from None
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
+        # Without waiting, so that nobody who is cancelled leaves it open; and at once, also where the event loop is
+        # kept busy afterwards, or a server does not take leave of TLS.
+        _shut(self._socket)
+        self._wire.transport.abort()
 
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.AsyncNetworkStream:
-        left = _left_to_connect(timeout, self._socket)
-        return _AsyncStream(await self._stream.start_tls(ssl_context, server_hostname, left))
+        wire, loop = self._wire, asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_left_to_connect(timeout, self._socket)):
+                secured = await loop.start_tls(wire.transport, wire, ssl_context, server_hostname=server_hostname)
+                if secured is None:  # closed meanwhile
+                    raise ConnectionResetError("Connection lost")  # noqa: TRY301
+                wire.transport = secured
+        except BaseException as error:
+            await self.aclose()
+            if isinstance(error, OSError):
+                raise _as_connecting(error) from error
+            raise
+        return _AsyncStream(wire)
 
     def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
+        if info == "is_readable":
+            return self._wire.has_news() or _readable(self._socket)
+        return self._wire.transport.get_extra_info(info)
 
 
 class AsyncBackend(httpcore.AsyncNetworkBackend):
-    """httpcore's asyncio streams, each read bounded by what time is left."""
-
-    def __init__(self) -> None:
-        # Typed as anything: without anyio, httpcore's type checking knows only a stand-in.
-        self._backend: Any = httpcore.AnyIOBackend()
+    """asyncio's transports, each read bounded by what time is left."""
 
     async def connect_tcp(
         self,
@@ -215,9 +387,43 @@ class AsyncBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connects by anyio, which tries the addresses side by side."""
-        left = timeout.connecting() if isinstance(timeout, Control) else timeout
-        return _AsyncStream(await self._backend.connect_tcp(host, port, left, local_address, socket_options))
+        """Connects to the first address that answers.
+
+        asyncio's own race of the addresses (``happy_eyeballs_delay``) leaves sockets open when it is cancelled.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(_left_to_connect(timeout)):
+                addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            while True:
+                address = addresses.pop(0)[4]
+                try:
+                    async with asyncio.timeout(_share(_left_to_connect(timeout), addresses)):
+                        _, wire = await loop.create_connection(_Wire, str(address[0]), port)
+                except OSError:
+                    if not addresses:
+                        raise
+                else:
+                    return _AsyncStream(wire)
+        except OSError as error:
+            raise _as_connecting(error, f"{host}:{port}: ") from None
+
+
+def _share(left: float | None, others: list[Any]) -> float | None:
+    """How much of the seconds that are left an address may take, while there are others to be tried."""
+    if not others:
+        return left
+    return _ONE_OF_SEVERAL if left is None else min(left / (len(others) + 1), _ONE_OF_SEVERAL)
+
+
+def _as_connecting(error: OSError, where: str = "") -> Exception:
+    """The error as httpcore calls it."""
+    kind = httpcore.ConnectTimeout if isinstance(error, TimeoutError) else httpcore.ConnectError
+    return kind(f"{where}{error}")
+
+
+def _is_cancelled(timeout: float | None) -> bool:
+    return isinstance(timeout, Control) and timeout.cancelled
 
 
 def _left(timeout: float | None, sock: Any) -> float | None:
@@ -227,9 +433,10 @@ def _left(timeout: float | None, sock: Any) -> float | None:
     return timeout
 
 
-def _left_to_connect(timeout: float | None, sock: Any) -> float | None:
+def _left_to_connect(timeout: float | None, sock: Any = None) -> float | None:
     if isinstance(timeout, Control):
-        timeout.hold(sock)
+        if sock is not None:
+            timeout.hold(sock)
         return timeout.connecting()
     return timeout
 

@@ -2,17 +2,21 @@
 
 import asyncio
 import contextlib
+import ssl
 import threading
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, cast
 
 import httpcore
 import httpx
 
 from rxllm._clients import shared_async_transport, shared_transport
-from rxllm._exchange import BODY, CLOSE, READ, Ask, Call, Exchange, Failure, Head, Send, Sleep, Told
+from rxllm._exchange import Exchange
 from rxllm._interruptible import Interruptible
 from rxllm._network import Control
+from rxllm._prepare import Call
+from rxllm._secrets import unframed
+from rxllm._steps import BODY, CLOSE, READ, Ask, Failure, Head, Send, Sleep, Told
 from rxllm.exceptions import APIError
 from rxllm.types import ModelResponseStream
 
@@ -33,7 +37,7 @@ _NETWORK_ERRORS = (
 )
 
 
-def _failure(error: Exception) -> Failure:
+def _failure(error: BaseException) -> Failure:
     """httpx and httpcore name their errors alike."""
     reason = str(error) or type(error).__name__
     match type(error).__name__:
@@ -41,7 +45,14 @@ def _failure(error: Exception) -> Failure:
             return Failure("connect timeout", reason)
         case "ReadTimeout" | "WriteTimeout":
             return Failure("timeout", reason)
+        case "TimeoutError" if getattr(error, "errno", None) is None:  # asyncio's or ours, and not the system's
+            return Failure("timeout", reason)
         case "ConnectError" | "ProxyError" | "UnsupportedProtocol":
+            cause: BaseException | None = error
+            while cause is not None:
+                if isinstance(cause, ssl.SSLCertVerificationError):
+                    return Failure("untrusted", f"the certificate cannot be verified: {cause.verify_message}")
+                cause = cause.__cause__ or cause.__context__
             return Failure("connect", reason)
         case "LocalProtocolError":
             return Failure("invalid", "")  # its words quote the header that it complains of
@@ -54,15 +65,15 @@ def _head(response: httpx.Response) -> Head:
     return Head(response.status_code, {name.lower(): value for name, value in response.headers.items()})
 
 
-def _is_plain(response: httpx.Response) -> bool:
-    return bool(response.headers.get("content-encoding", "identity") == "identity")
-
-
 def _socket_of(response: httpx.Response) -> Any:
     """The socket of a response that has it for itself: over HTTP/2 others share it."""
     stream = response.extensions.get("network_stream")
     shared = response.extensions.get("http_version") == b"HTTP/2"
     return None if stream is None or shared else stream.get_extra_info("socket")
+
+
+def _least(*bounds: float | None) -> float | None:
+    return min((bound for bound in bounds if bound is not None), default=None)
 
 
 def _answer(ask: Ask) -> Told:
@@ -103,12 +114,22 @@ class _Reader:
             return httpx.Request(
                 http.method, http.url, headers=dict(http.headers), content=http.body, extensions=extensions
             )
+        # Such a client takes one time to read, for the first event and all others: the exchange looks for itself, too,
+        # whenever something comes.
         timeouts = self._exchange.call.timeouts
-        timeout = httpx.Timeout(timeouts.idle, connect=timeouts.connect, read=timeouts.idle)
+        first = _least(timeouts.first, timeouts.total)
+        read = None if None in (first, timeouts.idle) else _least(max(first or 0, timeouts.idle or 0), timeouts.total)
+        timeout = httpx.Timeout(connect=timeouts.connect, read=read, write=first, pool=first)
         request: httpx.Request = self._client.build_request(
             http.method, http.url, headers=dict(http.headers), content=http.body, timeout=timeout
         )
+        self._note_secrets(request)
         return request
+
+    def _note_secrets(self, request: httpx.Request) -> None:
+        """What a client of the user's own adds to a request is a secret as well."""
+        self._exchange.secrets.add_headers(request.headers)
+        self._exchange.secrets.add_address(str(request.url))
 
     def _sleep(self, seconds: float) -> None:
         self._control.sleep(seconds)
@@ -137,6 +158,8 @@ class SyncReader(_Reader):
         try:
             if self._in_body and not self._closed:
                 exchange = self._exchange
+                if exchange.rest is not None and (chunks := exchange.feed(b"")):
+                    return chunks
                 if not exchange.over:
                     for data in self._body:
                         chunks = exchange.feed(data)
@@ -151,9 +174,10 @@ class SyncReader(_Reader):
             self._in_body = False
             self._told = _failure(error)
             return self._advance()
-        except BaseException:
+        except BaseException as error:  # noqa: BLE001  Ctrl-C too
             self._closed = True
-            raise
+            data, chunks = b"", []  # a traceback may show the locals
+            raise unframed(error)  # noqa: B904  its frames hold the request
         finally:
             self._busy = False
             if self._closed:
@@ -236,6 +260,7 @@ class SyncReader(_Reader):
             request = self._build(step)
             if isinstance(self._client, httpx.Client):
                 response = self._client.send(request, stream=True, follow_redirects=False)
+                self._note_secrets(response.request)  # with what its auth= has added
             else:
                 response = (self._client or shared_transport()).handle_request(request)
         except _NETWORK_ERRORS as error:
@@ -245,7 +270,7 @@ class SyncReader(_Reader):
         self._responses.append(response)
         if self._client is not None:
             self._control.hold(_socket_of(response))
-        self._body = iter(response.stream) if _is_plain(response) else response.iter_bytes()  # type: ignore[arg-type]
+        self._body = iter(cast("httpx.SyncByteStream", response.stream))  # as it came: the exchange decodes it
         return _head(response)
 
     def _hang_up(self) -> None:
@@ -263,6 +288,8 @@ class AsyncReader(_Reader):
         super().__init__(call, client)
         self._body: AsyncIterator[bytes] | None = None
         self._interruptible = Interruptible()
+        # A client of the user's own knows no bound that moves.
+        self._bounded = isinstance(client, httpx.AsyncClient)
 
     async def pull(self) -> list[ModelResponseStream] | None:
         """The next chunks, ``None`` at the end.
@@ -274,7 +301,12 @@ class AsyncReader(_Reader):
         try:
             if self._in_body and not self._closed and self._body is not None:
                 exchange = self._exchange
-                if not exchange.over:
+                if exchange.rest is not None and (chunks := exchange.feed(b"")):
+                    return chunks
+                if self._bounded:
+                    if not exchange.over and isinstance(data := await self._next(), bytes):
+                        return exchange.feed(data)
+                elif not exchange.over:
                     async for data in self._body:
                         chunks = exchange.feed(data)
                         if chunks:
@@ -288,14 +320,12 @@ class AsyncReader(_Reader):
             self._in_body = False
             self._told = _failure(error)
             return await self._advance()
-        except asyncio.CancelledError:
-            if self._interruptible.absorb():
+        except BaseException as error:  # noqa: BLE001  cancellation and Ctrl-C too
+            if isinstance(error, asyncio.CancelledError) and self._interruptible.absorb():
                 return None
             self._closed = True
-            raise
-        except BaseException:
-            self._closed = True
-            raise
+            data, chunks = b"", []
+            raise unframed(error)  # noqa: B904
         finally:
             self._interruptible.end()
             if self._closed:
@@ -361,16 +391,25 @@ class AsyncReader(_Reader):
 
     async def _read(self) -> Told:
         try:
-            return None if self._body is None else await anext(self._body, None)
+            return await self._next()
         except _NETWORK_ERRORS as error:
             return _failure(error)
+
+    async def _next(self) -> bytes | None:
+        async with self._bound():
+            return None if self._body is None else await anext(self._body, None)
+
+    def _bound(self) -> asyncio.Timeout:
+        return asyncio.timeout(self._exchange.time_left() if self._bounded else None)
 
     async def _send(self, step: Send) -> Told:
         self._renew_control(step)
         try:
             request = self._build(step)
             if isinstance(self._client, httpx.AsyncClient):
-                response = await self._client.send(request, stream=True, follow_redirects=False)
+                async with self._bound():
+                    response = await self._client.send(request, stream=True, follow_redirects=False)
+                self._note_secrets(response.request)
             else:
                 response = await (self._client or await shared_async_transport()).handle_async_request(request)
         except _NETWORK_ERRORS as error:
@@ -378,7 +417,7 @@ class AsyncReader(_Reader):
         except (httpx.InvalidURL, UnicodeError):
             return Failure("invalid", "")
         self._responses.append(response)
-        self._body = aiter(response.stream) if _is_plain(response) else response.aiter_bytes()  # type: ignore[arg-type]
+        self._body = aiter(cast("httpx.AsyncByteStream", response.stream))
         return _head(response)
 
     async def _hang_up(self) -> None:

@@ -1,19 +1,25 @@
 """One request's life, sans I/O: what the exchange asks for, and what it makes of the answers."""
 
+import gzip
 import logging
+import time
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from email.utils import formatdate
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from rxllm._exchange import BODY, CLOSE, READ, Ask, Call, Exchange, Failure, Head, Send, Sleep
+from rxllm._exchange import Exchange
+from rxllm._prepare import Call
+from rxllm._steps import BODY, CLOSE, READ, Ask, Failure, Head, Send, Sleep
 from rxllm._timeouts import Timeouts
 from rxllm._transport import _answer  # pyright: ignore[reportPrivateUsage]
 from rxllm.exceptions import (
-    APIConnectionError,
     APIError,
+    APIResponseValidationError,
     AuthenticationError,
     BadRequestError,
     IncompleteStreamError,
@@ -207,17 +213,189 @@ def test_an_idle_time_begins_when_somebody_waits() -> None:
     assert left == [2.0, 0.5, 3.0, 0.75]
     assert texts(chunks) == ["Hi"]
     assert isinstance(error, Timeout)
-    assert str(error) == "No further event within 3 seconds; 1 chunk had come."
-    assert isinstance(error, APIConnectionError)
-
-
-def test_timeouts_say_which_bound() -> None:
-    """Connecting, or the first event."""
-    assert str(play(Exchange(call()), [Failure("connect timeout", "")])[2]) == "No connection within 1 seconds."
     assert (
-        str(play(Exchange(call()), [Failure("timeout", "")])[2])
-        == "No first event within 2 seconds; 0 chunks had come."
+        str(error)
+        == "No further event within 3 s (the idle timeout), 4.80 s after the request was made; 1 chunk had come."
     )
+    assert (error.bound, error.seconds, error.chunks) == ("idle", 3.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "after", "bounds", "said"),
+    [
+        (
+            "connect timeout",
+            1.0,
+            Timeouts(1, 2, 3),
+            ("No connection within 1 s (the connect timeout), 1.00 s", "connect", 1),
+        ),
+        (
+            "connect timeout",
+            2.0,
+            Timeouts(None, 2, 3),
+            ("No connection within 2 s (the first timeout), 2.00 s", "first", 2),
+        ),
+        (
+            "connect timeout",
+            1.5,
+            Timeouts(5, 2, 3, 1.5),
+            ("No connection within 1.5 s (the total timeout)", "total", 1.5),
+        ),
+        ("timeout", 2.25, Timeouts(1, 2, 3, 4), ("No first event within 2 s (the first timeout), 2.25 s", "first", 2)),
+        ("timeout", 1.5, Timeouts(1, 2, 3, 1.5), ("No end within 1.5 s (the total timeout), 1.50 s", "total", 1.5)),
+    ],
+)
+def test_timeouts_say_which_bound(kind: Any, after: float, bounds: Timeouts, said: tuple[str, str, float]) -> None:
+    """In words and as attributes: which bound was passed, after how long, and how many chunks had come."""
+    clock = Clock()
+    exchange = Exchange(call(timeouts=bounds), clock)
+
+    def late() -> Failure:
+        clock.now += after
+        return Failure(kind, "")
+
+    _, _, error = play(exchange, [late])
+    assert isinstance(error, Timeout)
+    words, bound, seconds = said
+    assert str(error).startswith(words)
+    assert str(error).endswith("after the request was made; 0 chunks had come.")
+    assert (error.bound, error.seconds, error.chunks) == (bound, seconds, 0)
+
+
+def test_the_total_time_ends_what_never_pauses() -> None:
+    """What came with the last piece is delivered, and then no more is read; an end that came is an end."""
+    for last, ends in ((DATA, True), (FINISH, False)):
+        clock = Clock()
+        exchange = Exchange(call(timeouts=Timeouts(1, 2, 3, 10)), clock)
+
+        def at(now: float, data: bytes, clock: Clock = clock) -> Any:
+            def answer() -> bytes:
+                clock.now = now
+                return data
+
+            return answer
+
+        _, chunks, error = play(exchange, [OK, at(105.0, DATA), at(110.0, last), DONE])
+        assert len(chunks) == 2
+        assert isinstance(error, Timeout) == ends
+        if isinstance(error, Timeout):
+            assert (error.bound, error.chunks) == ("total", 2)
+            assert "No end within 10 s" in str(error)
+
+
+def test_the_total_time_bounds_the_retries() -> None:
+    """A wait that would go past it is not begun: the error that was to be retried comes at once."""
+    busy = [Head(429, {"retry-after": "5"}), None]
+    steps, _, error = play(Exchange(call(max_retries=3, timeouts=Timeouts(total=4))), busy)
+    assert isinstance(error, RateLimitError)
+    assert not any(isinstance(step, Sleep) for step in steps)
+
+
+def test_what_breaks_before_the_first_chunk_is_tried_again() -> None:
+    """After the headers too, and where the first event says that the provider is overloaded."""
+    overloaded = b'data: {"error": {"message": "Overloaded", "type": "overloaded_error"}}\n\n'
+    for first in ([OK, Failure("broken", "reset")], [OK, b": ping\n\n", Failure("broken", "")], [OK, overloaded]):
+        steps, chunks, error = play(Exchange(call(max_retries=1)), [*first, OK, DATA + FINISH + DONE])
+        assert error is None
+        assert texts(chunks) == ["Hi"]
+        assert sum(isinstance(step, Sleep) for step in steps) == 1
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        [OK, Failure("timeout", "")],
+        [OK, None],
+        [OK, b'data: {"error": {"message": "No such model", "code": "model_not_found"}}\n\n'],
+        [OK, DATA + b'data: {"error": {"message": "Overloaded", "type": "overloaded_error"}}\n\n'],
+        [Failure("untrusted", "self-signed certificate")],
+        [Failure("invalid", "")],
+    ],
+    ids=["first event late", "empty answer", "error event", "error event after a chunk", "certificate", "bad request"],
+)
+def test_what_is_not_tried_again(first: list[Any]) -> None:
+    """What is paid for, what would not go better, and whatever comes after a chunk."""
+    steps, _, error = play(Exchange(call(max_retries=3)), first)
+    assert error is not None
+    assert not any(isinstance(step, Sleep) for step in steps)
+
+
+def test_retry_after_in_all_its_forms() -> None:
+    """Seconds, milliseconds, a date; one that has passed is now, and what is too long or unreadable is not followed."""
+    soon, passed = (formatdate(time.time() + seconds, usegmt=True) for seconds in (30, -30))
+    for headers, least, most in (
+        ({"retry-after": "2.5"}, 2.5, 2.5),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25, 0.25),
+        ({"retry-after": soon}, 28.0, 30.0),
+        ({"retry-after": passed}, 0.0, 0.0),
+        ({"retry-after": "-1"}, 0.0, 0.0),
+        ({"retry-after": "61"}, 0.375, 0.5),
+        ({"retry-after": "nan"}, 0.375, 0.5),
+        ({"retry-after": "soon"}, 0.375, 0.5),
+        ({"retry-after-ms": "much", "retry-after": "1"}, 1.0, 1.0),
+        ({}, 0.375, 0.5),
+    ):
+        steps, _, _ = play(Exchange(call(max_retries=1)), [Head(503, headers), None, OK, FINISH + DONE])
+        (wait,) = [step.seconds for step in steps if isinstance(step, Sleep)]
+        assert least <= wait <= most, headers
+
+
+def compressed(encoding: str) -> Head:
+    """The head of a compressed answer."""
+    return Head(200, {"content-type": "text/event-stream", "content-encoding": encoding})
+
+
+def test_a_compressed_answer_comes_piece_by_piece() -> None:
+    """However much a piece of the body unfolds to, only some of it is held at once, and all of it comes."""
+    many = gzip.compress(DATA * 60_000 + FINISH + DONE)
+    exchange = Exchange(call())
+    steps = exchange.steps()
+    assert isinstance(next(steps), Send)
+    assert steps.send(compressed("gzip")) is BODY
+    counts = [len(exchange.feed(many))]
+    while exchange.rest is not None:
+        counts.append(len(exchange.feed(b"")))
+    assert exchange.over
+    assert sum(counts) == 60_001
+    assert max(counts) < 20_000
+    with pytest.raises(StopIteration):
+        steps.send(None)
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, br", "GZIP, gzip, gzip"])
+def test_an_encoding_that_was_not_asked_for(encoding: str) -> None:
+    """It is said by name, and the body is not read."""
+    steps, _, error = play(Exchange(call(max_retries=2)), [compressed(encoding)])
+    assert isinstance(error, APIResponseValidationError)
+    assert f"encoded as '{encoding}'" in str(error)
+    assert steps[-1] is CLOSE
+
+
+@pytest.mark.parametrize("encoding", ["identity", "utf-8", "none", ""])
+def test_an_encoding_that_is_none(encoding: str) -> None:
+    """Some servers name a charset there: the body is read as it is."""
+    assert texts(play(Exchange(call()), [compressed(encoding), DATA + FINISH + DONE])[1]) == ["Hi"]
+
+
+def test_a_body_that_is_not_compressed_as_it_says() -> None:
+    """It is an answer that cannot be decoded; what came before the damage is delivered."""
+    packing = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    whole = packing.compress(DATA) + packing.flush(zlib.Z_SYNC_FLUSH)
+    for pieces, came in (([b"no gzip at all"], []), ([whole, b"\xff" * 30], ["Hi"])):
+        _, chunks, error = play(Exchange(call()), [compressed("gzip"), *pieces])
+        assert isinstance(error, APIResponseValidationError)
+        assert "cannot be decoded" in str(error)
+        assert texts(chunks) == came
+
+
+def test_a_compressed_error() -> None:
+    """Its words are read, no more than a mebibyte of them; where they cannot be, the status speaks."""
+    body = gzip.compress(b'{"error": {"message": "Slow down"}}')
+    for data, words in ((body, "Slow down"), (b"garbage", "429"), (gzip.compress(b" " * (9 << 20)), "429")):
+        head = Head(429, {"content-encoding": "gzip"})
+        _, _, error = play(Exchange(call()), [head, data, None])
+        assert isinstance(error, RateLimitError)
+        assert words in str(error)
 
 
 def _token(_: Request) -> str:

@@ -1,0 +1,210 @@
+"""Connecting: names that do not resolve in time, addresses that do not answer, and whoever does not want to wait."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+import rxllm
+from rxllm import ModelResponseStream, Stream, Timeouts
+from rxllm.exceptions import APIConnectionError, Timeout
+from tests.consume import by_async_for, by_for
+from tests.server import PATIENCE, Answering, Server, chunk, texts
+from tests.test_stream import join_rxllm_threads
+
+Ask = Callable[..., Stream[ModelResponseStream]]
+
+BOTH = pytest.mark.parametrize("consume", [by_for, by_async_for], ids=["sync", "async"])
+
+_system_resolver = socket.getaddrinfo
+
+
+@pytest.fixture
+def silent(server: Server) -> Iterator[str]:
+    """The server's port at another address, where nobody takes a connection: its queue is full."""
+    address = ("127.0.0.2", int(server.url.rpartition(":")[2].partition("/")[0]))
+    with socket.create_server(address, backlog=0):
+        waiting: list[socket.socket] = []
+        while True:
+            caller = socket.socket()
+            waiting.append(caller)
+            caller.settimeout(0.1)
+            try:
+                caller.connect(address)
+            except TimeoutError:
+                break
+        yield address[0]
+        for caller in waiting:
+            caller.close()
+
+
+def resolve(monkeypatch: pytest.MonkeyPatch, *addresses: str, until: threading.Event | None = None) -> None:
+    """Makes the name ``several.test`` resolve to these addresses, once ``until`` is set."""
+
+    def resolver(host: Any, port: Any, *arguments: Any, **options: Any) -> list[Any]:
+        if host != "several.test":
+            return _system_resolver(host, port, *arguments, **options)
+        if options.get("flags", 0) & socket.AI_NUMERICHOST:
+            raise socket.gaierror(socket.EAI_NONAME, "not numeric")
+        if until is not None:
+            assert until.wait(PATIENCE)
+        return [found for address in addresses for found in _system_resolver(address, port, type=socket.SOCK_STREAM)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+
+
+def named(server: Server) -> str:
+    """The server's URL by the name."""
+    return server.url.replace("127.0.0.1", "several.test")
+
+
+@BOTH
+def test_the_next_address_is_tried_while_there_is_time(
+    server: Server, ask: Ask, silent: str, monkeypatch: pytest.MonkeyPatch, consume: Callable[[Any], list[Any]]
+) -> None:
+    """An address that does not answer takes its share of the time and no more."""
+    resolve(monkeypatch, silent, "127.0.0.1")
+    assert texts(consume(ask(api_base=named(server), timeout=Timeouts(connect=0.4)))) == ["Hel", "lo", " wor", "ld"]
+
+
+@BOTH
+def test_no_address_answers(
+    server: Server, ask: Ask, silent: str, monkeypatch: pytest.MonkeyPatch, consume: Callable[[Any], list[Any]]
+) -> None:
+    """The error says that connecting took too long."""
+    resolve(monkeypatch, silent)
+    with pytest.raises(Timeout, match=r"No connection within 0\.2 s \(the connect timeout\)") as caught:
+        consume(ask(api_base=named(server), timeout=Timeouts(connect=0.2), max_retries=0))
+    assert caught.value.bound == "connect"
+
+
+@BOTH
+def test_a_name_that_does_not_resolve_in_time(
+    server: Server, ask: Ask, monkeypatch: pytest.MonkeyPatch, consume: Callable[[Any], list[Any]]
+) -> None:
+    """Looking a name up is a part of connecting, and bounded with it."""
+    release = threading.Event()
+    resolve(monkeypatch, "127.0.0.1", until=release)
+    # The event loop's own end waits for its resolver.
+    timer = threading.Timer(0.5, release.set)
+    timer.start()
+    with pytest.raises(Timeout) as caught:
+        consume(ask(api_base=named(server), timeout=Timeouts(connect=0.1), max_retries=0))
+    release.set()
+    timer.join()
+    assert caught.value.bound == "connect"
+    assert server.connections == 0
+
+
+@BOTH
+def test_a_name_that_does_not_exist(ask: Ask, consume: Callable[[Any], list[Any]]) -> None:
+    """The error names it."""
+    with pytest.raises(APIConnectionError, match=r"No connection: no-such-host\.invalid"):
+        consume(ask(api_base="http://no-such-host.invalid/v1", max_retries=0))
+
+
+def test_dispose_does_not_wait_for_a_resolver(server: Server, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever leaves while a name is looked up is let go of at once."""
+    asked, release = threading.Event(), threading.Event()
+
+    class Asked(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            asked.set()
+            return release.wait(timeout)
+
+    resolve(monkeypatch, "127.0.0.1", until=Asked())
+    subscription = ask(api_base=named(server)).subscribe()
+    assert asked.wait(PATIENCE)
+    subscription.dispose()
+    for thread in threading.enumerate():
+        if thread.name == "rxllm-worker":
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+    assert not release.is_set()
+    release.set()
+    join_rxllm_threads()
+    assert server.connections == 0
+
+
+@BOTH
+def test_an_idle_connection_that_the_server_closed_is_not_used_again(
+    server: Server, ask: Ask, consume: Callable[[Any], list[Any]]
+) -> None:
+    """Nor is one on which it said something unasked."""
+
+    async def script(answering: Any) -> None:
+        await answering.stream("one")
+        if answering.number == 2:
+            await answering.raw(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n")
+        answering.hang_up()
+        server.events.put("gone")
+
+    server.script = script
+
+    async def on_one_loop() -> None:
+        for _ in range(3):
+            assert texts([item async for item in ask(max_retries=0)]) == ["one"]
+            assert await asyncio.to_thread(server.next_event) == "gone"
+
+    if consume is by_async_for:
+        asyncio.run(on_one_loop())
+    else:
+        for _ in range(3):
+            assert texts(ask(max_retries=0)) == ["one"]
+            assert server.next_event() == "gone"
+    assert server.connections == 3
+
+
+def test_closing_while_a_stream_is_open(server: Server, ask: Ask) -> None:
+    """close() leaves what is in use alone: its connection is closed when its stream ends."""
+
+    async def script(answering: Any) -> None:
+        await answering.stream("one", "two")
+        await answering.closed()
+
+    server.script = script
+    iterator = iter(ask())
+    next(iterator)
+    rxllm.close()
+    assert texts(iterator) == ["two"]
+    assert server.next_closed() == 1
+
+
+@pytest.mark.parametrize("bound", ["first", "idle", "total"])
+def test_each_bound_with_an_asynchronous_client_of_ones_own(server: Server, ask: Ask, bound: str) -> None:
+    """Such a client knows one time to read; each bound holds all the same."""
+
+    async def script(answering: Answering) -> None:
+        await answering.start()
+        if bound != "first":
+            await answering.event(chunk("one"))
+        await answering.closed()
+
+    async def consume() -> None:
+        async with httpx.AsyncClient() as client:
+            bounds = Timeouts(**{"first": PATIENCE, "idle": PATIENCE, "total": PATIENCE, bound: 0.1})
+            async for _ in ask(http_client=client, timeout=bounds, max_retries=0):
+                pass
+
+    server.script = script
+    with pytest.raises(Timeout) as caught:
+        asyncio.run(consume())
+    assert (caught.value.bound, caught.value.seconds) == (bound, 0.1)
+    assert server.next_closed() == 1
+
+
+def test_a_client_of_ones_own_waits_for_the_longest(server: Server, ask: Ask) -> None:
+    """A blocking one is given the longest wait there is, and what is left of the total time."""
+
+    async def script(answering: Answering) -> None:
+        await answering.closed()
+
+    server.script = script
+    with httpx.Client() as client, pytest.raises(Timeout) as caught:
+        list(ask(http_client=client, timeout=Timeouts(first=PATIENCE, idle=0.05, total=0.2), max_retries=0))
+    assert caught.value.bound == "total"
+    assert server.next_closed() == 1
