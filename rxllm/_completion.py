@@ -6,13 +6,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
-from pydantic import SecretStr
+from pydantic import Secret, SecretStr
 
-from rxllm._exchange import Call
 from rxllm._loop import AsyncReading, SyncReading
 from rxllm._mock import mock_chunks
+from rxllm._prepare import Call
+from rxllm._secrets import hidden_url
 from rxllm._stream import Stream
-from rxllm._timeouts import timeouts_from
+from rxllm._timeouts import Timeouts, timeouts_from
+from rxllm.providers._base import Provider
 from rxllm.types import ModelResponse, ModelResponseStream, Request
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ def completion(
     *,
     stream: Literal[True],
     stream_options: Mapping[str, Any] | None = None,
-    timeout: "float | httpx.Timeout | None" = None,
+    timeout: "float | Timeouts | httpx.Timeout | None" = None,
     max_tokens: int | None = None,
     tools: Sequence[Mapping[str, Any]] | None = None,
     tool_choice: str | Mapping[str, Any] | None = None,
@@ -42,6 +44,7 @@ def completion(
     custom_llm_provider: str | None = None,
     max_retries: int | None = None,
     num_retries: int | None = None,
+    max_event_bytes: int | None = None,
     extra_headers: Mapping[str, str] | None = None,
     extra_body: Mapping[str, Any] | None = None,
     mock_response: Any = None,
@@ -55,7 +58,7 @@ def completion(
     *,
     stream: Literal[False] | None = None,
     stream_options: Mapping[str, Any] | None = None,
-    timeout: "float | httpx.Timeout | None" = None,
+    timeout: "float | Timeouts | httpx.Timeout | None" = None,
     max_tokens: int | None = None,
     tools: Sequence[Mapping[str, Any]] | None = None,
     tool_choice: str | Mapping[str, Any] | None = None,
@@ -69,6 +72,7 @@ def completion(
     custom_llm_provider: str | None = None,
     max_retries: int | None = None,
     num_retries: int | None = None,
+    max_event_bytes: int | None = None,
     extra_headers: Mapping[str, str] | None = None,
     extra_body: Mapping[str, Any] | None = None,
     mock_response: Any = None,
@@ -82,7 +86,7 @@ def completion(
     *,
     stream: bool | None,
     stream_options: Mapping[str, Any] | None = None,
-    timeout: "float | httpx.Timeout | None" = None,
+    timeout: "float | Timeouts | httpx.Timeout | None" = None,
     max_tokens: int | None = None,
     tools: Sequence[Mapping[str, Any]] | None = None,
     tool_choice: str | Mapping[str, Any] | None = None,
@@ -96,6 +100,7 @@ def completion(
     custom_llm_provider: str | None = None,
     max_retries: int | None = None,
     num_retries: int | None = None,
+    max_event_bytes: int | None = None,
     extra_headers: Mapping[str, str] | None = None,
     extra_body: Mapping[str, Any] | None = None,
     mock_response: Any = None,
@@ -108,7 +113,7 @@ def completion(
     *,
     stream: bool | None = False,
     stream_options: Mapping[str, Any] | None = None,
-    timeout: "float | httpx.Timeout | None" = None,
+    timeout: "float | Timeouts | httpx.Timeout | None" = None,
     max_tokens: int | None = None,
     tools: Sequence[Mapping[str, Any]] | None = None,
     tool_choice: str | Mapping[str, Any] | None = None,
@@ -122,6 +127,7 @@ def completion(
     custom_llm_provider: str | None = None,
     max_retries: int | None = None,
     num_retries: int | None = None,
+    max_event_bytes: int | None = None,
     extra_headers: Mapping[str, str] | None = None,
     extra_body: Mapping[str, Any] | None = None,
     mock_response: Any = None,
@@ -138,8 +144,9 @@ def completion(
         messages: the conversation, as dictionaries or as messages of an earlier response.
         stream: whether to give the Stream of chunks.
         stream_options: ``{"include_usage": True}`` for a last chunk that carries ``usage``.
-        timeout: seconds to wait at most, each time: for the connection, the first event, the next event. Six hundred by
-            default. An ``httpx.Timeout`` sets connecting (``connect``) and waiting (``read``) apart.
+        timeout: seconds to wait at most, for each wait by itself: for the connection, the first event, the next event;
+            what keeps a connection alive is no event. ``Timeouts`` sets each apart, and the whole; an ``httpx.Timeout``
+            sets connecting (``connect``) and waiting (``read``). By default ``Timeouts()``.
         max_tokens: how many tokens the answer may have at most.
         tools: the functions that the model may call.
         tool_choice: which of them it is to call, or ``"auto"``, ``"none"``, ``"required"``.
@@ -153,7 +160,9 @@ def completion(
         custom_llm_provider: the provider, where ``model`` does not say it; ``"openai"`` for anything OpenAI-shaped.
         max_retries: how often to try again before the first chunk, two by default; ``num_retries`` is another name.
         num_retries: see ``max_retries``.
-        extra_headers: further HTTP headers.
+        max_event_bytes: how many bytes one event of the answer may have at most, 32 MiB by default; past that the
+            stream ends with an ``APIResponseValidationError``.
+        extra_headers: further HTTP headers; those that hold a key are hidden as ``api_key`` is.
         extra_body: further members of the request's body, sent as they are.
         mock_response: what to answer with, instead of sending anything: a text; a list of texts, of deltas as
             dictionaries or ``Delta``s, a chunk each; an exception to fail with, also at the end of such a list; or a
@@ -172,40 +181,49 @@ def completion(
     >>> response.choices[0].message.content
     'Hello'
     """
+    # Out of sight before anything can fail: a traceback shows the locals of every frame that it comes through.
+    given = Secret[dict[str, Any]](
+        {
+            "max_tokens": max_tokens,
+            "tools": tools,
+            "tool_choice": tool_choice,
+            "temperature": temperature,
+            "n": n,
+            "stop": stop,
+            "response_format": response_format,
+            "max_event_bytes": max_event_bytes,
+            "stream_options": stream_options,
+            "extra_body": extra_body,
+            **provider_params,
+        }
+    )
+    key, headers = Secret(api_key), Secret(extra_headers)
+    addresses = Secret((api_base, base_url))
+    del tools, extra_body, provider_params, api_key, extra_headers, api_base, base_url
     if not stream and _is_http_client(http_client, "AsyncClient"):
         raise TypeError(
             "completion() without stream=True blocks, and an httpx.AsyncClient cannot: use an httpx.Client."
         )
-    named = {
-        "stream_options": stream_options,
-        "max_tokens": max_tokens,
-        "tools": tools,
-        "tool_choice": tool_choice,
-        "temperature": temperature,
-        "n": n,
-        "stop": stop,
-        "response_format": response_format,
-        "extra_body": extra_body,
-    }
-    params = {name: value for name, value in {**named, **provider_params}.items() if value is not None}
+    _check(http_client, stream_options, n, max_event_bytes)
     from rxllm.providers import resolve
 
     provider, wire_model = resolve(model, custom_llm_provider)
-    parts = {name: params.pop(name) for name in provider.key_parameters if name in params}
-    key = api_key or (json.dumps(parts) if parts else None)
     request = Request(
-        model=model, messages=_plain(messages), params=params, provider=provider.name, wire_model=wire_model
+        model=model,
+        messages=_plain(messages),
+        params=_parameters(given, provider),
+        provider=provider.name,
+        wire_model=wire_model,
     )
     call = Call(
         request=request,
         provider=provider,
         timeouts=timeouts_from(timeout),
         max_retries=_retries(max_retries, num_retries),
-        api_base=_address(api_base, base_url),
-        api_key=SecretStr(key) if key else None,
-        extra_headers={name: SecretStr(str(value)) for name, value in (extra_headers or {}).items()},
+        api_base=_address(addresses),
+        api_key=_key(key, given, provider),
+        extra_headers=_headers(headers),
     )
-    _check(http_client, stream_options, n)
     chunks: Stream[ModelResponseStream]
     if mock_response is not None:
         chunks = Stream.from_source(mock_chunks(mock_response, request), request)
@@ -228,7 +246,7 @@ async def acompletion(
     *,
     stream: Literal[True],
     stream_options: Mapping[str, Any] | None = None,
-    timeout: "float | httpx.Timeout | None" = None,
+    timeout: "float | Timeouts | httpx.Timeout | None" = None,
     max_tokens: int | None = None,
     tools: Sequence[Mapping[str, Any]] | None = None,
     tool_choice: str | Mapping[str, Any] | None = None,
@@ -242,6 +260,7 @@ async def acompletion(
     custom_llm_provider: str | None = None,
     max_retries: int | None = None,
     num_retries: int | None = None,
+    max_event_bytes: int | None = None,
     extra_headers: Mapping[str, str] | None = None,
     extra_body: Mapping[str, Any] | None = None,
     mock_response: Any = None,
@@ -255,7 +274,7 @@ async def acompletion(
     *,
     stream: Literal[False] | None = None,
     stream_options: Mapping[str, Any] | None = None,
-    timeout: "float | httpx.Timeout | None" = None,
+    timeout: "float | Timeouts | httpx.Timeout | None" = None,
     max_tokens: int | None = None,
     tools: Sequence[Mapping[str, Any]] | None = None,
     tool_choice: str | Mapping[str, Any] | None = None,
@@ -269,6 +288,7 @@ async def acompletion(
     custom_llm_provider: str | None = None,
     max_retries: int | None = None,
     num_retries: int | None = None,
+    max_event_bytes: int | None = None,
     extra_headers: Mapping[str, str] | None = None,
     extra_body: Mapping[str, Any] | None = None,
     mock_response: Any = None,
@@ -282,7 +302,7 @@ async def acompletion(
     *,
     stream: bool | None,
     stream_options: Mapping[str, Any] | None = None,
-    timeout: "float | httpx.Timeout | None" = None,
+    timeout: "float | Timeouts | httpx.Timeout | None" = None,
     max_tokens: int | None = None,
     tools: Sequence[Mapping[str, Any]] | None = None,
     tool_choice: str | Mapping[str, Any] | None = None,
@@ -296,6 +316,7 @@ async def acompletion(
     custom_llm_provider: str | None = None,
     max_retries: int | None = None,
     num_retries: int | None = None,
+    max_event_bytes: int | None = None,
     extra_headers: Mapping[str, str] | None = None,
     extra_body: Mapping[str, Any] | None = None,
     mock_response: Any = None,
@@ -318,9 +339,11 @@ async def acompletion(
     >>> asyncio.run(asking).choices[0].message.content
     'Hello'
     """
-    if _is_http_client(parameters.get("http_client"), "Client"):
+    given = Secret(parameters)
+    del parameters
+    if _is_http_client(given.get_secret_value().get("http_client"), "Client"):
         raise TypeError("acompletion() cannot use an httpx.Client, which would block: use an httpx.AsyncClient.")
-    chunks: Stream[ModelResponseStream] = completion(model, messages, stream=True, **parameters)
+    chunks: Stream[ModelResponseStream] = completion(model, messages, stream=True, **given.get_secret_value())
     if stream:
         return chunks
     return await _whole(chunks)
@@ -367,7 +390,7 @@ def _is_http_client(value: Any, name: str) -> bool:
     return httpx is not None and isinstance(value, getattr(httpx, name))
 
 
-def _check(http_client: Any, stream_options: Any, n: Any) -> None:
+def _check(http_client: Any, stream_options: Any, n: Any, max_event_bytes: Any) -> None:
     if http_client is not None and not (
         _is_http_client(http_client, "Client") or _is_http_client(http_client, "AsyncClient")
     ):
@@ -376,6 +399,11 @@ def _check(http_client: Any, stream_options: Any, n: Any) -> None:
         raise TypeError('stream_options is a dictionary such as {"include_usage": True}.')
     if n is not None and (not isinstance(n, int) or n < 1):
         raise ValueError(f"n is a number of choices from 1 on, not {n!r}.")
+    if max_event_bytes is not None:
+        if isinstance(max_event_bytes, bool) or not isinstance(max_event_bytes, int):
+            raise TypeError(f"max_event_bytes is a whole number of bytes, not {type(max_event_bytes).__name__}.")
+        if max_event_bytes < 1:
+            raise ValueError(f"max_event_bytes is a number of bytes above zero, not {max_event_bytes!r}.")
 
 
 def _plain(messages: Any) -> list[dict[str, Any]]:
@@ -414,13 +442,44 @@ def _retries(max_retries: Any, num_retries: Any) -> int:
     return retries
 
 
-def _address(api_base: str | None, base_url: str | None) -> str | None:
-    if api_base and base_url and api_base != base_url:
+# These look into what is hidden, and bind nothing of it to a name while something can fail.
+
+
+def _parameters(given: Secret[dict[str, Any]], provider: Provider) -> dict[str, Any]:
+    """What was given, and is no part of the key."""
+    hidden = provider.key_parameters
+    return {name: value for name, value in given.get_secret_value().items() if value is not None and name not in hidden}
+
+
+def _key(api_key: Secret[Any], given: Secret[dict[str, Any]], provider: Provider) -> SecretStr | None:
+    """The key that was given, whole or as the parameters that it consists of."""
+    if not isinstance(api_key.get_secret_value(), str | None):
+        raise TypeError(f"api_key is a text, not {type(api_key.get_secret_value()).__name__}.")
+    if api_key.get_secret_value():
+        return SecretStr(api_key.get_secret_value())
+    names = [name for name in provider.key_parameters if given.get_secret_value().get(name) is not None]
+    # What is no text is told as one: json's frames would show it while they complain.
+    return SecretStr(json.dumps({name: str(given.get_secret_value()[name]) for name in names})) if names else None
+
+
+def _headers(extra_headers: Secret[Any]) -> dict[str, SecretStr]:
+    if extra_headers.get_secret_value() is None:
+        return {}
+    if not isinstance(extra_headers.get_secret_value(), Mapping):
+        raise TypeError(f"extra_headers is a dictionary, not {type(extra_headers.get_secret_value()).__name__}.")
+    return {str(name): SecretStr(str(value)) for name, value in extra_headers.get_secret_value().items()}
+
+
+def _address(addresses: Secret[tuple[Any, Any]]) -> str | None:
+    if not all(isinstance(address, str | None) for address in addresses.get_secret_value()):
+        raise TypeError("api_base is a text.")
+    given = Secret({address for address in addresses.get_secret_value() if address})
+    if len(given.get_secret_value()) > 1:
         raise ValueError("api_base and base_url are two names of one argument: give one of them.")
-    address = api_base or base_url or None
-    if address is not None and not address.startswith(("http://", "https://")):
-        raise ValueError(f"api_base starts with http:// or https://, and {address!r} does not.")
-    return address
+    if not all(address.startswith(("http://", "https://")) for address in given.get_secret_value()):
+        shown = hidden_url(*given.get_secret_value())
+        raise ValueError(f"api_base starts with http:// or https://, and {shown!r} does not.")
+    return next(iter(given.get_secret_value()), None)
 
 
 # What is typed so above is told to whoever asks at run time too: notebooks, documentation.

@@ -12,12 +12,13 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from rxllm import ModelResponseStream, Stream, __version__
+from rxllm._secrets import HIDDEN
 from rxllm.types import ChatCompletionMessageToolCall, Usage
 
 __all__ = ["main"]
@@ -35,7 +36,10 @@ def main(argv: list[str] | None = None) -> int:
     2
     """
     try:
-        return _chat(_parser().parse_args(argv, _Arguments()))
+        arguments, unknown = _parser().parse_known_args(argv, _Arguments())
+        if unknown:
+            arguments.refuse(f"unrecognized arguments: {' '.join(_without_values(unknown))}")
+        return _chat(arguments)
     except SystemExit as leaving:  # argparse's, after --help, --version and wrong arguments
         return leaving.code if isinstance(leaving.code, int) else 0
     except KeyboardInterrupt:
@@ -98,6 +102,16 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_argument("--api-base", metavar="URL", help="where the provider is")
     chat.set_defaults(refuse=chat.error)
     return parser
+
+
+def _without_values(arguments: list[str]) -> Iterator[str]:
+    """Arguments that we do not know, for people to read: what an option is given may be a key."""
+    follows = False
+    for argument in arguments:
+        name, has_value, _ = argument.partition("=")
+        is_option = name.startswith("-")
+        yield HIDDEN if follows and not is_option else f"{name}={HIDDEN}" if is_option and has_value else argument
+        follows = is_option and not has_value
 
 
 def _positive(text: str) -> int:

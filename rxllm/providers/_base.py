@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from rxllm._secrets import hidden_url
 from rxllm.exceptions import APIError
 from rxllm.types import ModelResponseStream, Request
 
@@ -12,7 +13,11 @@ __all__ = ["Dialect", "HTTPRequest", "Provider", "Reading"]
 
 @dataclass(frozen=True)
 class HTTPRequest:
-    """One HTTP request, ready to be sent. ``repr`` shows no header, since one of them carries the key."""
+    """One HTTP request, ready to be sent. ``repr`` shows no header, since one of them carries the key.
+
+    >>> HTTPRequest("POST", "https://me:secret@llm.example/v1?key=AIza0", {}, b"{}")
+    HTTPRequest(POST https://***@llm.example/v1?key=***, 2 bytes)
+    """
 
     method: str
     url: str
@@ -20,7 +25,7 @@ class HTTPRequest:
     body: bytes
 
     def __repr__(self) -> str:
-        return f"HTTPRequest({self.method} {self.url}, {len(self.body)} bytes)"
+        return f"HTTPRequest({self.method} {hidden_url(self.url)}, {len(self.body)} bytes)"
 
 
 class Reading(Protocol):
