@@ -111,14 +111,19 @@ class _Connections:
         self._makers: dict[tuple[str, str | None], Any] = {}
         self._secrets = Secrets()  # the proxies' passwords, which httpcore logs
         self._idle: defaultdict[_Way, deque[Any]] = defaultdict(deque)
+        # Those in use. Where a stream is garbage in a cycle, its socket would be too, and perhaps go before the stream
+        # can close it.
+        self._busy: set[Any] = set()
         self._closed = False
 
     def take(self, way: _Way) -> Any:
         """The connection that was given back last, which may have expired since; ``None`` where there is none."""
         try:
-            return self._idle[way].pop()
+            connection = self._idle[way].pop()
         except IndexError:
             return None
+        self._busy.add(connection)
+        return connection
 
     def make(self, way: _Way, url: httpcore.URL) -> Any:
         """A connection that is not open yet."""
@@ -127,10 +132,13 @@ class _Connections:
         if maker is None:
             self._secrets.add_address(proxy)
             maker = self._makers[scheme, proxy] = self._maker(scheme, proxy)
-        return maker.create_connection(url.origin)
+        connection = maker.create_connection(url.origin)
+        self._busy.add(connection)
+        return connection
 
     def give(self, way: _Way, connection: Any) -> list[Any]:
         """Takes a connection back, for the next request; gives those that are to be closed."""
+        self._busy.discard(connection)
         if not connection.is_idle() or _holds_more(connection):
             return [connection]
         self._idle[way].append(connection)
@@ -143,6 +151,10 @@ class _Connections:
                 while idle[0].has_expired():
                     expired.append(idle.popleft())
         return expired
+
+    def drop(self, connection: Any) -> None:
+        """A connection that is of no use any more."""
+        self._busy.discard(connection)
 
     def close(self) -> list[Any]:
         """All that wait, to be closed; those in use are closed when they are given back."""
@@ -191,12 +203,14 @@ class SharedTransport(httpx.BaseTransport):
         """Sends the request; httpcore's exceptions come through as they are."""
         asked, way, connections = _request(request), _way(request.url), self._connections
         while (connection := connections.take(way)) is not None and connection.has_expired():
+            connections.drop(connection)
             connection.close()
         if connection is None:
             connection = connections.make(way, asked.url)
         try:
             response = connection.handle_request(asked)
         except BaseException:
+            connections.drop(connection)
             connection.close()
             raise
 
@@ -227,12 +241,14 @@ class SharedAsyncTransport(httpx.AsyncBaseTransport):
         """Sends the request; httpcore's exceptions come through as they are."""
         asked, way, connections = _request(request), _way(request.url), self._connections
         while (connection := connections.take(way)) is not None and connection.has_expired():
+            connections.drop(connection)
             await connection.aclose()
         if connection is None:
             connection = connections.make(way, asked.url)
         try:
             response = await connection.handle_async_request(asked)
         except BaseException:
+            connections.drop(connection)
             await connection.aclose()
             raise
 

@@ -56,7 +56,7 @@ _log = logging.getLogger("rxllm")
 # for by then.
 _PASSING: Final = frozenset({"connect", "connect timeout", "broken"})
 
-_LARGEST_ERROR_BODY: Final = 1 << 20
+_LARGEST_ERROR_BODY: Final = 1 << 17  # nobody says more, and all of it is looked through for keys
 # What cannot be read here, and was not asked for. Other encodings, "utf-8" or "none", are mistakes: the body is plain.
 _COMPRESSIONS: Final = frozenset({"br", "compress", "gzip", "deflate", "zstd"})
 

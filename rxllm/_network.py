@@ -55,6 +55,7 @@ class Control(float):
         self._wake: Callable[[], None] | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
+        self._process = os.getpid()
 
     def remaining(self) -> float | None:
         """Seconds until content has to have come; ``None`` where nothing bounds it.
@@ -129,7 +130,8 @@ class Control(float):
         return given
 
     def _shut(self) -> None:
-        if self._socket is not None:
+        # After a fork the connection is the parent's: to shut it here would end it there.
+        if self._socket is not None and self._process == os.getpid():
             _shut(self._socket)
         if self._wake is not None:
             self._wake()
@@ -157,6 +159,8 @@ class _Stream(httpcore.NetworkStream):
             raise httpcore.ReadError(str(error)) from None
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if not buffer:
+            return  # to send nothing would take the connection's error away from whoever reads next
         try:
             self._socket.settimeout(_left(timeout, self._socket))
             self._socket.sendall(buffer)

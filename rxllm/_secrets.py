@@ -24,7 +24,6 @@ What counts as a secret is said at ``Secrets``. What a model answers is never to
 
 import base64
 import binascii
-import html
 import json
 import logging
 import re
@@ -376,6 +375,8 @@ def _character(escape: re.Match[str]) -> str:
         case "letter":
             character = {"n": "\n", "r": "\r", "t": "\t"}[escape["letter"]]
         case "html":
+            import html  # rarely needed
+
             character = html.unescape(f"&{escape['html']};")
         case "plus":
             character = "+"

@@ -426,6 +426,7 @@ class AsyncReader(_Reader):
         # The generator first: left to the garbage collector it would be closed by a task that nobody awaits.
         close = getattr(body, "aclose", None)
         if close is not None:
-            await close()
+            with contextlib.suppress(RuntimeError):  # the event loop is ending, and closes it at this moment
+                await close()
         while self._responses:
             await self._responses.pop().aclose()

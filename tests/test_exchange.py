@@ -389,7 +389,7 @@ def test_a_body_that_is_not_compressed_as_it_says() -> None:
 
 
 def test_a_compressed_error() -> None:
-    """Its words are read, no more than a mebibyte of them; where they cannot be, the status speaks."""
+    """Its words are read, no more than 128 KiB of them; where they cannot be, the status speaks."""
     body = gzip.compress(b'{"error": {"message": "Slow down"}}')
     for data, words in ((body, "Slow down"), (b"garbage", "429"), (gzip.compress(b" " * (9 << 20)), "429")):
         head = Head(429, {"content-encoding": "gzip"})
