@@ -8,7 +8,9 @@ import asyncio
 import contextlib
 import json
 import queue
+import socket
 import ssl
+import struct
 import threading
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Self
@@ -57,6 +59,7 @@ class Answering:
         self.headers: dict[str, str] = {}
         self.body = b""
         self.number = 0
+        self.sent = 0  # bytes that the system has taken, but for what it had no room for yet
         self._reader = reader
         self._writer = writer
         self._chunked = False
@@ -67,7 +70,7 @@ class Answering:
         return json.loads(self.body)
 
     async def receive(self) -> bool:
-        """Reads a request; false where the client closed the connection instead."""
+        """Reads a request, or its head alone; false where the client closed the connection instead."""
         try:
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         except (asyncio.IncompleteReadError, OSError):
@@ -75,9 +78,14 @@ class Answering:
         first, *lines = head.split("\r\n")
         self.method, self.path, _ = first.split(" ", 2)
         self.headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines if line)}
+        if self.server.reads_bodies:
+            await self.read_body()
+        return True
+
+    async def read_body(self) -> None:
+        """Reads the request's body: for the scripts of a server that does not do so by itself."""
         with contextlib.suppress(asyncio.IncompleteReadError):
             self.body = await self._reader.readexactly(int(self.headers.get("content-length", 0)))
-        return True
 
     async def start(self, status: int = 200, **headers: str) -> None:
         """Sends the status and the headers of a chunked event stream."""
@@ -90,6 +98,7 @@ class Answering:
         """Sends bytes as they are, and waits while the client does not take them."""
         self._writer.write(data)
         await self._writer.drain()
+        self.sent += len(data)
 
     async def send(self, data: bytes) -> None:
         """Sends a piece of the body."""
@@ -139,29 +148,23 @@ class Answering:
         """Closes the connection in good order."""
         self._writer.close()
 
-    def reset(self) -> None:
-        """Breaks the connection."""
+    def reset(self, *, hard: bool = False) -> None:
+        """Breaks the connection: by an end that is too early or, hard, by a reset, which may overtake what was sent."""
+        if hard:
+            lingering = self._writer.get_extra_info("socket")
+            lingering.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._writer.transport.abort()
 
 
 Script = Callable[[Answering], Awaitable[None]]
 
 
-class _Loop(asyncio.SelectorEventLoop):
-    """An event loop that knows its connections, also those that nobody has been told of yet."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.transports: list[Any] = []
-
-    def _make_socket_transport(self, *arguments: Any, **options: Any) -> Any:
-        make: Any = super()._make_socket_transport  # type: ignore[misc]  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
-        self.transports.append(make(*arguments, **options))
-        return self.transports[-1]
-
-
 class Server:
-    """See the module. ``url`` is what to pass as ``api_base``."""
+    """See the module. ``url`` is what to pass as ``api_base``.
+
+    It accepts its connections itself. asyncio's own server forgets one that it accepts while it closes: the transport
+    finds the server gone, and is left to the garbage collector with its socket open.
+    """
 
     def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
         self.requests: list[Answering] = []
@@ -169,24 +172,27 @@ class Server:
         self.closed: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.script: Script = _hello
-        self.loop = _Loop()
+        self.reads_bodies = True
+        self.loop = asyncio.new_event_loop()
+        self.taken = Gate(self.loop)  # for a test to open once it has got something
         self._ssl_context = ssl_context
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self.loop.run_forever, name="test-server", daemon=True)
 
     def __enter__(self) -> Self:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._listener.setblocking(False)
+        self.loop.add_reader(self._listener, self._accept)
         self._thread.start()
-        self._server = self._run(asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._ssl_context))
-        port = self._server.sockets[0].getsockname()[1]
+        port = self._listener.getsockname()[1]
         host = "localhost" if self._ssl_context else "127.0.0.1"
         self.url = f"{'https' if self._ssl_context else 'http'}://{host}:{port}/v1"
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._run(self._stop())
+        asyncio.run_coroutine_threadsafe(self._stop(), self.loop).result(PATIENCE)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(PATIENCE)
-        self.loop.run_until_complete(self._stop())  # what came while the loop was being stopped
         self.loop.close()
 
     def gate(self) -> Gate:
@@ -201,44 +207,52 @@ class Server:
         """The next thing that a script put into ``events``."""
         return self.events.get(timeout=PATIENCE)
 
-    def _run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(PATIENCE)
-
     async def _stop(self) -> None:
-        self._server.close()
-        # All tasks: asyncio has some of its own, for connections that were accepted at the last moment.
-        while others := asyncio.all_tasks() - {asyncio.current_task()}:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.wait(others)
-        for transport in self.loop.transports:
-            transport.abort()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        self.loop.remove_reader(self._listener)
+        self._listener.close()
+        for task in self._tasks:
+            task.cancel()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        task = self.loop.create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # none is there any more, or the client has gone already
+            connection, _ = self._listener.accept()
+            self.connections += 1
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            task = self.loop.create_task(self._connected(connection))
+            self._tasks.add(task)
+            # Here and not in the task, which may be cancelled before it has begun.
+            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(lambda _: connection.close())
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _connected(self, connection: socket.socket) -> None:
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
         try:
-            while True:
-                answering = Answering(self, reader, writer)
-                if not await answering.receive():
-                    return
-                self.requests.append(answering)
-                answering.number = len(self.requests)
-                await self.script(answering)
-                if writer.is_closing():
-                    return
+            transport, _ = await self.loop.connect_accepted_socket(lambda: protocol, connection, ssl=self._ssl_context)
+        except (OSError, asyncio.CancelledError):
+            return
+        writer = asyncio.StreamWriter(transport, protocol, reader, self.loop)
+        try:
+            await self._serve(reader, writer)
+            writer.close()
+            await writer.wait_closed()
         except (OSError, asyncio.CancelledError):
             pass
         finally:
-            writer.close()
-            with contextlib.suppress(OSError, asyncio.CancelledError, ssl.SSLError):
+            transport.abort()
+            with contextlib.suppress(OSError):
                 await writer.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while not writer.is_closing():
+            answering = Answering(self, reader, writer)
+            if not await answering.receive():
+                return
+            self.requests.append(answering)
+            answering.number = len(self.requests)
+            await self.script(answering)
 
 
 async def _hello(answering: Answering) -> None:
