@@ -1,11 +1,12 @@
 """Leaving is cancelling: however a Stream is left, the server sees the connection close."""
 
 import asyncio
-import gc
+import contextlib
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -19,23 +20,11 @@ from reactivex.scheduler.eventloop import AsyncIOScheduler
 import rxllm
 from rxllm import ModelResponseStream, Stream, as_stream
 from rxllm import operators as ops
+from tests.leaving import PLACES, WAYS, WAYS_BEFORE_THE_HEADERS, Scene, stall_after_one, stall_before_headers
 from tests.server import PATIENCE, Answering, Server, chunk
 from tests.test_stream import join_rxllm_threads
 
 Ask = Callable[..., Stream[ModelResponseStream]]
-
-
-async def stall_after_one(answering: Answering) -> None:
-    """One chunk, and then nothing until the client goes."""
-    await answering.start()
-    await answering.event(chunk("one"))
-    await answering.closed()
-
-
-async def stall_before_headers(answering: Answering) -> None:
-    """Nothing at all until the client goes."""
-    answering.server.events.put("asked")
-    await answering.closed()
 
 
 @pytest.fixture
@@ -45,39 +34,83 @@ def stalling(server: Server) -> Server:
     return server
 
 
-def test_break_closes_while_the_stream_is_still_held(stalling: Server, ask: Ask) -> None:
-    """The caller still has the Stream in a variable."""
-    stream = ask()
-    for _ in stream:
-        break
-    assert stalling.next_closed() == 1
-    assert stream is not None
+@pytest.fixture(params=["plain", "TLS"])
+def secured(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server without and with TLS, whose certificate is made for the test, and trusted in it."""
+    serving: ssl.SSLContext | None = None
+    if request.param == "TLS":
+        authority = trustme.CA()
+        serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost").configure_cert(serving)  # pyright: ignore[reportUnknownMemberType]
+        trusting = ssl.create_default_context()
+        authority.configure_trust(trusting)  # pyright: ignore[reportUnknownMemberType]
+        monkeypatch.setattr(httpx, "create_ssl_context", lambda: trusting)
+    with Server(serving) as running:
+        yield running
+    rxllm.close()
 
 
-def test_an_exception_in_the_body_closes(stalling: Server, ask: Ask) -> None:
-    """Also while the exception, and with it the frame, is kept."""
-    with pytest.raises(ZeroDivisionError) as kept:
-        for _ in ask():
-            raise ZeroDivisionError
-    assert stalling.next_closed() == 1
-    assert kept.value is not None
+def of(server: Server) -> Stream[ModelResponseStream]:
+    """A Stream of that server."""
+    messages = [{"role": "user", "content": "Hello"}]
+    return rxllm.completion("gpt-4", messages, stream=True, api_base=server.url, api_key="sk-secret-key")
 
 
-def test_an_iterators_close_closes(stalling: Server, ask: Ask) -> None:
-    """An iterator that is kept has close()."""
-    iterator = iter(ask())
-    next(iterator)
-    iterator.close()
-    assert stalling.next_closed() == 1
+@pytest.mark.parametrize(
+    ("place", "way"),
+    [(place, way) for place in PLACES for way in (WAYS if PLACES[place][1] else WAYS_BEFORE_THE_HEADERS)],
+)
+def test_leaving_closes_the_connection(secured: Server, place: str, way: str) -> None:
+    """However a Stream is left, and wherever: the server sees it while the client is still there; no end is told."""
+    secured.script, item = PLACES[place]
+    scene = Scene(item, secured.next_event, secured.next_closed)
+    WAYS[way](of(secured), scene)
+    join_rxllm_threads()
+    assert scene.ends == []
+    assert secured.connections == 1
 
 
-def test_garbage_closes(stalling: Server, ask: Ask) -> None:
-    """An iterator that nobody holds any more."""
-    iterator = iter(ask())
-    next(iterator)
-    del iterator
-    gc.collect()
-    assert stalling.next_closed() == 1
+def connections_to(port: int | None) -> int:
+    """How many sockets of this process are connected to that port."""
+    found = 0
+    for descriptor in Path("/dev/fd").iterdir():
+        with contextlib.suppress(OSError):  # none of a socket, or of one that is not connected
+            sock = socket.socket(fileno=int(descriptor.name))
+            try:
+                found += sock.getpeername()[1:2] == (port,)
+            finally:
+                sock.detach()  # whose it is, closes it
+    return found
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="descriptors cannot be listed here")
+def test_cancelling_a_task_at_any_step_of_connecting(secured: Server) -> None:
+    """No step of it, nor of a TLS handshake, leaves the connection to the garbage collector."""
+    secured.script = stall_after_one
+    port = httpx.URL(secured.url).port
+
+    async def consume() -> None:
+        async for _ in of(secured):
+            pass
+
+    async def cancel_after(steps: int) -> None:
+        task = asyncio.ensure_future(consume())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        for _ in range(10):  # a transport says goodbye in a step of its own
+            await asyncio.sleep(0)
+
+    async def cancel_everywhere() -> list[int]:
+        left: list[int] = []
+        for steps in range(100):
+            await cancel_after(steps)
+            left.append(connections_to(port))
+        await rxllm.aclose()
+        return left
+
+    assert asyncio.run(cancel_everywhere()) == [0] * 100
 
 
 @pytest.mark.parametrize("items", [0, 1, 2])
@@ -96,23 +129,13 @@ def test_take_chunks_cancels_before_the_last_item(stalling: Server, ask: Ask, it
     assert len(stalling.requests) == min(items, 1)
 
 
-@pytest.mark.parametrize("reused", [False, True], ids=["new connection", "reused connection"])
-@pytest.mark.parametrize("script", [stall_after_one, stall_before_headers], ids=["in the body", "before the headers"])
-def test_dispose_from_another_thread_frees_a_blocked_read(server: Server, ask: Ask, script: Any, reused: bool) -> None:
-    """dispose() wakes the worker at once, before the headers have come as well as after."""
-    if reused:
-        list(ask())
-    requests = len(server.requests)
-    server.script = script
-    first = threading.Event()
-    subscription = ask().subscribe(lambda _: first.set())
-    if script is stall_after_one:
-        assert first.wait(PATIENCE)
-    else:
-        assert server.next_event() == "asked"
-    subscription.dispose()
-    assert server.next_closed() == requests + 1
-    assert server.connections == 1
+@pytest.mark.parametrize("place", ["before the headers", "idle"])
+def test_dispose_frees_a_read_on_a_connection_that_was_used_before(server: Server, ask: Ask, place: str) -> None:
+    """A connection that the pool gave is let go of as a new one is."""
+    list(ask())
+    server.script, item = PLACES[place]
+    WAYS["dispose on another thread"](ask(), Scene(item, server.next_event, server.next_closed))
+    assert (server.connections, len(server.requests)) == (1, 2)
     join_rxllm_threads()
 
 
@@ -145,116 +168,6 @@ def test_dispose_before_anything_came() -> None:
             stream.subscribe(lambda _: None).dispose()
         join_rxllm_threads()
     rxllm.close()
-
-
-async def loop_over(stream: Stream[Any], seen: asyncio.Event) -> None:
-    """Loops, and tells when something has come."""
-    async for _ in stream:
-        seen.set()
-
-
-def test_break_closes_on_an_event_loop(stalling: Server, ask: Ask) -> None:
-    """break out of async for, with the Stream still held."""
-
-    async def consume() -> None:
-        stream = ask()
-        async for _ in stream:
-            break
-        assert await asyncio.to_thread(stalling.next_closed) == 1
-        assert stream is not None
-
-    asyncio.run(consume())
-
-
-@pytest.mark.parametrize("script", [stall_after_one, stall_before_headers], ids=["in the body", "before the headers"])
-def test_cancelling_a_task_closes(server: Server, ask: Ask, script: Any) -> None:
-    """A cancelled consumer takes the request along, and is cancelled itself."""
-    server.script = script
-
-    async def consume() -> None:
-        seen = asyncio.Event()
-        task = asyncio.ensure_future(loop_over(ask(), seen))
-        await (seen.wait() if script is stall_after_one else asyncio.to_thread(server.next_event))
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert await asyncio.to_thread(server.next_closed) == 1
-
-    asyncio.run(consume())
-
-
-@pytest.mark.parametrize("from_thread", [False, True], ids=["on the loop", "from a thread"])
-@pytest.mark.parametrize("script", [stall_after_one, stall_before_headers], ids=["in the body", "before the headers"])
-def test_dispose_closes_on_an_event_loop(server: Server, ask: Ask, script: Any, from_thread: bool) -> None:
-    """dispose() of a subscription on an event loop, from that loop or from another thread."""
-    server.script = script
-
-    async def consume() -> None:
-        seen = asyncio.Event()
-        scheduler = AsyncIOScheduler(asyncio.get_running_loop())
-        subscription = ask().subscribe(lambda _: seen.set(), scheduler=scheduler)
-        await (seen.wait() if script is stall_after_one else asyncio.to_thread(server.next_event))
-        if from_thread:
-            await asyncio.to_thread(subscription.dispose)
-        else:
-            subscription.dispose()
-        assert await asyncio.to_thread(server.next_closed) == 1
-
-    asyncio.run(consume())
-
-
-def test_two_event_loops_one_after_another(ask: Ask) -> None:
-    """Each loop has connections of its own, which close with it, without a warning."""
-
-    async def consume() -> str:
-        return await ask().pipe(ops.accumulate_text())
-
-    assert asyncio.run(consume()) == asyncio.run(consume()) == "Hello world"
-
-
-@pytest.fixture
-def tls_server() -> Iterator[tuple[Server, ssl.SSLContext]]:
-    """A server with a certificate made for the test, and the context that trusts it."""
-    authority = trustme.CA()
-    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(serving)  # pyright: ignore[reportUnknownMemberType]
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)  # pyright: ignore[reportUnknownMemberType]
-    with Server(serving) as running:
-        yield running, trusting
-    rxllm.close()
-
-
-@pytest.mark.parametrize("way", ["break", "dispose", "async break"])
-def test_leaving_closes_over_tls(
-    tls_server: tuple[Server, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
-    """The same over TLS, where a shut socket reads as a clean end, and is none."""
-    server, trusting = tls_server
-    monkeypatch.setattr(httpx, "create_ssl_context", lambda: trusting)
-    server.script = stall_after_one
-    stream = rxllm.completion(
-        "gpt-4", [{"role": "user", "content": "Hello"}], stream=True, api_base=server.url, api_key="sk-secret-key"
-    )
-    if way == "break":
-        for _ in stream:
-            break
-    elif way == "dispose":
-        first = threading.Event()
-        ended: list[Any] = []
-        subscription = stream.subscribe(lambda _: first.set(), ended.append, lambda: ended.append("completed"))
-        assert first.wait(PATIENCE)
-        subscription.dispose()
-        join_rxllm_threads()
-        assert ended == []
-    else:
-
-        async def consume() -> None:
-            async for _ in stream:
-                break
-
-        asyncio.run(consume())
-    assert server.next_closed() == 1
 
 
 @pytest.mark.parametrize("kind", ["Client", "AsyncClient"])

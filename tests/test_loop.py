@@ -2,7 +2,9 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -83,29 +85,26 @@ def test_what_another_task_schedules_runs() -> None:
 
 
 @pytest.mark.parametrize("way", ["for", "async for"])
-def test_a_slow_consumer_is_no_silence_of_the_source(server: Server, ask: Ask, way: str) -> None:
+def test_a_slow_consumer_is_no_silence_of_the_source(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """reactivex's timeout does not count the time that a loop's body takes over what had come already."""
-    sent = threading.Event()
+    now = time.monotonic()
+    monkeypatch.setattr("rxllm._loop.time", SimpleNamespace(monotonic=lambda: now))
+    ahead = threading.Event()
 
-    async def script(answering: Answering) -> None:
-        await answering.start()
-        for word in "abcd":
-            await answering.event(chunk(word))
-            await asyncio.sleep(0)
-        await answering.event(chunk(finish="stop"), "[DONE]")
-        await answering.end()
-        sent.set()
+    def source() -> Iterator[str]:
+        yield from "abc"
+        ahead.set()  # all three have come: this is only reached when another item is asked for
+        yield "d"
 
-    server.script = script
-    limit = 0.2
-    stream: Stream[str] = as_stream(ask().pipe(ops.text_deltas()).timeout(limit))
+    stream: Stream[str] = as_stream(as_stream(source()).timeout(PATIENCE))
     got: list[str] = []
 
     def body(text: str) -> None:
+        nonlocal now
         got.append(text)
         if len(got) == 1:
-            assert sent.wait(PATIENCE)
-            threading.Event().wait(2 * limit)  # a body that takes longer than the timeout
+            assert ahead.wait(PATIENCE)
+            now += 2 * PATIENCE  # a body that takes longer than the timeout
 
     if way == "for":
         for text in stream:
