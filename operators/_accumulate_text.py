@@ -19,7 +19,8 @@ def accumulate_text(choice: int = 0) -> Callable[[Observable[ModelResponseStream
 
     Chunks that add no text to the choice give nothing. A stream without text, an empty one too, gives ``""`` once, when
     it completes, so that its ``run()`` has a last item. An error passes. With ``n > 1`` the other choices are left out.
-    Held is the text so far; every text given is a string of its own, so collecting them all takes the square of it.
+    After a restart (``chunk.restart``) the text begins anew. Held is the text so far; every text given is a string of
+    its own, so collecting them all takes the square of it.
 
     Args:
         choice: the index of the choice.
@@ -45,6 +46,8 @@ def accumulate_text(choice: int = 0) -> Callable[[Observable[ModelResponseStream
 
             def on_next(chunk: ModelResponseStream) -> None:
                 nonlocal so_far
+                if not chunk.choices and chunk.restart is not None:
+                    so_far = ""
                 for entry in chunk.choices:
                     if entry.index == choice:
                         text = entry.delta.content

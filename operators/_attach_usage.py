@@ -34,8 +34,8 @@ def attach_usage(
     text streams. Where no held chunk is there to carry it, as without a finish reason, one more chunk comes, with no
     choices. An empty stream completes empty. Chunks are copied, not changed. What the provider reported, on whichever
     chunk, is taken as it is; else all choices are counted with their reasoning and tool calls, and the prompt where the
-    messages are known, else as 0: with the model's encoding where that is packed, else with o200k_base. Held is the
-    text so far.
+    messages are known, else as 0: with the model's encoding where that is packed, else with o200k_base. After a
+    restart (``chunk.restart``) it is the usage of the answer that stands, which begins there. Held is the text so far.
 
     A stream that is cut short has usage too, of what came until then. Below ``take_chunks()`` one more chunk comes, as
     without any finish reason; above it, the chunk that it cuts at carries the usage. An error passes, after the chunk
@@ -98,6 +98,9 @@ def attach_usage(
                 nonlocal held, any_came
                 any_came = True
                 builder.add(chunk)
+                if not chunk.choices and chunk.restart is not None:
+                    finished.clear()
+                    unfinished.clear()
                 for choice in chunk.choices:
                     if choice.finish_reason:
                         finished.add(choice.index)
@@ -143,6 +146,8 @@ def attach_usage(
             def watch(chunk: ModelResponseStream) -> None:
                 nonlocal any_came, public
                 any_came = True
+                if not chunk.choices and chunk.restart is not None:
+                    public = False
                 public = public or chunk.usage is not None
                 builder.add(chunk)
                 deliver(chunk)

@@ -27,8 +27,9 @@ def build_response() -> Callable[[Observable[ModelResponseStream]], Observable[M
     ``estimated``. The prompt is counted, its tools too, where the source is a Stream that knows its request, else as 0.
     A stream without chunks gives a response without choices. An error passes, and nothing is given before it. Where the
     request's ``response_format`` is a pydantic class, ``message.parsed`` of each choice that finished with ``stop`` is
-    an object of it; a text that does not fit is an ``APIResponseValidationError`` with the text as its ``body``. Held
-    are the text and the calls, not the chunks.
+    an object of it; a text that does not fit is an ``APIResponseValidationError`` with the text as its ``body``. After
+    a restart (``chunk.restart``) the response begins anew, its usage too. Held are the text and the calls, not the
+    chunks.
 
     >>> import reactivex as rx
     >>> from rxllm.types import ModelResponseStream

@@ -18,8 +18,8 @@ def finish_reason(choice: int = 0) -> Callable[[Observable[ModelResponseStream]]
         reason  ---------------------"stop"|
 
     It is ``stop``, ``length``, ``tool_calls`` or ``content_filter``: the last one that came, should there be several. A
-    stream without one, an empty one too, completes empty, as does one that has no such choice. An error passes. Holds
-    one string.
+    stream without one, an empty one too, completes empty, as does one that has no such choice. An error passes. After a
+    restart (``chunk.restart``) only what follows counts. Holds one string.
 
     Args:
         choice: the index of the choice.
@@ -43,6 +43,8 @@ def finish_reason(choice: int = 0) -> Callable[[Observable[ModelResponseStream]]
 
             def on_next(chunk: ModelResponseStream) -> None:
                 nonlocal reason
+                if not chunk.choices and chunk.restart is not None:
+                    reason = None
                 for entry in chunk.choices:
                     if entry.finish_reason and entry.index == choice:
                         reason = entry.finish_reason

@@ -33,9 +33,10 @@ def print_text(
         chunks  --role--"Hel"--"lo"--stop--|
 
     Each text is flushed at once, and printed before its chunk is passed on. When the stream completes and anything was
-    printed, ``end`` is; an error passes without it. An exception of the file's, such as a broken pipe, ends the
-    stream with ``on_error``. With ``n > 1`` the other choices are passed on unprinted. Nothing is held but, where a
-    chunk ends in the middle of a surrogate pair, that half; a half that stays alone is printed as U+FFFD.
+    printed, ``end`` is; an error passes without it. An exception of the file's, such as a broken pipe, ends the stream
+    with ``on_error``. With ``n > 1`` the other choices are passed on unprinted. After a restart (``chunk.restart``) the
+    text begins anew, on a new line. Nothing is held but, where a chunk ends in the middle of a surrogate pair, that
+    half; a half that stays alone is printed as U+FFFD.
 
     Args:
         file: what to print to, with ``write`` and ``flush``; by default what ``sys.stdout`` is at each subscription.
@@ -81,7 +82,12 @@ def print_text(
                 return True
 
             def on_next(chunk: ModelResponseStream) -> None:
-                nonlocal half
+                nonlocal half, any_printed
+                if not chunk.choices and chunk.restart is not None:
+                    half = ""
+                    if any_printed and not show("\n"):
+                        return
+                    any_printed = False
                 for entry in chunk.choices:
                     if entry.index == choice:
                         text = entry.delta.content

@@ -25,7 +25,8 @@ def require_finish(
     an ``APIResponseValidationError``: the stream came to its proper end, unlike with ``IncompleteStreamError``, but
     what came is not what was required. Its ``param`` is ``"finish_reason"`` and its ``code`` the reason that came, None
     where none did. Every choice that appeared has to comply, the first that does not is named; an empty stream passes.
-    An error of the source passes. Holds one string a choice.
+    An error of the source passes. After a restart (``chunk.restart``) only what follows counts. Holds one string a
+    choice.
 
     Args:
         reasons: the finish reasons that are wanted, ``"stop"`` and ``"tool_calls"`` where none is given.
@@ -55,6 +56,8 @@ def require_finish(
             finished: dict[int, str | None] = {}
 
             def on_next(chunk: ModelResponseStream) -> None:
+                if not chunk.choices and chunk.restart is not None:
+                    finished.clear()
                 for choice in chunk.choices:
                     if choice.finish_reason or choice.index not in finished:
                         finished[choice.index] = choice.finish_reason

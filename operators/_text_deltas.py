@@ -18,8 +18,10 @@ def text_deltas(choice: int = 0) -> Callable[[Observable[ModelResponseStream]], 
         texts   --------"Hel"--"lo"--------|
 
     Chunks that add no text to the choice, as those with a role, a tool call, a finish reason or, with ``n > 1``, the
-    text of another choice, give nothing; a stream without text completes empty. An error passes. Nothing is held but,
-    where a chunk ends in the middle of a surrogate pair, that half until the other comes.
+    text of another choice, give nothing; a stream without text completes empty. An error passes. A restart
+    (``chunk.restart``) goes unsaid, since a text that was given cannot be taken back: where one may come, as below
+    ``fallback_to(on_partial="restart")``, use ``accumulate_text()``. Nothing is held but, where a chunk ends in the
+    middle of a surrogate pair, that half until the other comes.
 
     Args:
         choice: the index of the choice.
@@ -45,6 +47,8 @@ def text_deltas(choice: int = 0) -> Callable[[Observable[ModelResponseStream]], 
 
             def on_next(chunk: ModelResponseStream) -> None:
                 nonlocal half
+                if not chunk.choices and chunk.restart is not None:
+                    half = ""
                 for entry in chunk.choices:
                     if entry.index == choice:
                         text = entry.delta.content

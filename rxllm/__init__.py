@@ -9,12 +9,16 @@ from rxllm.types import ModelResponse, ModelResponseStream
 
 if TYPE_CHECKING:
     from rxllm import operators as operators
+    from rxllm._accumulators._budget import Budget
+    from rxllm._accumulators._measurement import Measurement
     from rxllm._clients import aclose, close
     from rxllm._tokens import token_counter
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Budget",
+    "Measurement",
     "ModelResponse",
     "ModelResponseStream",
     "Stream",
@@ -30,15 +34,20 @@ __all__ = [
 
 
 if not TYPE_CHECKING:  # to a type checker it would make anything a name of this module
+    # These need httpx, the encodings or the operators, which importing rxllm does not.
+    _WHERE = {
+        "Budget": "rxllm._accumulators._budget",
+        "Measurement": "rxllm._accumulators._measurement",
+        "aclose": "rxllm._clients",
+        "close": "rxllm._clients",
+        "token_counter": "rxllm._tokens",
+    }
 
     def __getattr__(name: str) -> Any:
-        # These need httpx, the encodings or the operators, which importing rxllm does not.
         import importlib
 
         if name == "operators":
             return importlib.import_module("rxllm.operators")
-        if name in ("aclose", "close"):
-            return getattr(importlib.import_module("rxllm._clients"), name)
-        if name == "token_counter":
-            return importlib.import_module("rxllm._tokens").token_counter
+        if name in _WHERE:
+            return getattr(importlib.import_module(_WHERE[name]), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

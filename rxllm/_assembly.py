@@ -136,6 +136,10 @@ class ResponseBuilder:
     __slots__ = ("_created", "_extra", "_fingerprint", "_headers", "_id", "_messages", "_model", "usage")
 
     def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begins anew, as after a marker that says that all before it is void."""
         self._id = ""
         self._model = ""
         self._created = 0
@@ -148,6 +152,12 @@ class ResponseBuilder:
 
     def add(self, chunk: ModelResponseStream) -> None:
         """Takes the next chunk in."""
+        if not chunk.choices:
+            if chunk.restart is not None:
+                self._forget()
+                return
+            if chunk.tool_result is not None:
+                return
         for choice in chunk.choices:
             message = self._messages.get(choice.index)
             if message is None:

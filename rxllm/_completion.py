@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
@@ -14,6 +15,7 @@ from rxllm._prepare import Call
 from rxllm._secrets import hidden_url
 from rxllm._stream import Stream
 from rxllm._timeouts import Timeouts, timeouts_from
+from rxllm.exceptions import BadRequestError
 from rxllm.providers._base import Provider
 from rxllm.types import ModelResponse, ModelResponseStream, Request
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     import httpx
 
 __all__ = ["acompletion", "completion"]
+
+_log = logging.getLogger("rxllm")
 
 
 @overload
@@ -47,6 +51,7 @@ def completion(
     max_event_bytes: int | None = None,
     extra_headers: Mapping[str, str] | None = None,
     extra_body: Mapping[str, Any] | None = None,
+    fallbacks: Sequence[str | Mapping[str, Any]] | None = None,
     mock_response: Any = None,
     http_client: "httpx.Client | httpx.AsyncClient | None" = None,
     **provider_params: Any,
@@ -75,6 +80,7 @@ def completion(
     max_event_bytes: int | None = None,
     extra_headers: Mapping[str, str] | None = None,
     extra_body: Mapping[str, Any] | None = None,
+    fallbacks: Sequence[str | Mapping[str, Any]] | None = None,
     mock_response: Any = None,
     http_client: "httpx.Client | httpx.AsyncClient | None" = None,
     **provider_params: Any,
@@ -103,6 +109,7 @@ def completion(
     max_event_bytes: int | None = None,
     extra_headers: Mapping[str, str] | None = None,
     extra_body: Mapping[str, Any] | None = None,
+    fallbacks: Sequence[str | Mapping[str, Any]] | None = None,
     mock_response: Any = None,
     http_client: "httpx.Client | httpx.AsyncClient | None" = None,
     **provider_params: Any,
@@ -130,6 +137,7 @@ def completion(
     max_event_bytes: int | None = None,
     extra_headers: Mapping[str, str] | None = None,
     extra_body: Mapping[str, Any] | None = None,
+    fallbacks: Sequence[str | Mapping[str, Any]] | None = None,
     mock_response: Any = None,
     http_client: "httpx.Client | httpx.AsyncClient | None" = None,
     **provider_params: Any,
@@ -164,6 +172,9 @@ def completion(
             stream ends with an ``APIResponseValidationError``.
         extra_headers: further HTTP headers; those that hold a key are hidden as ``api_key`` is.
         extra_body: further members of the request's body, sent as they are.
+        fallbacks: what to ask where this fails before any content: models in turn, as ``["claude-sonnet-4-5"]``, or
+            dictionaries of arguments that replace these, as ``{"model": "gpt-4o", "api_key": ...}``. One of another
+            provider is not given this one's key, address, headers and ``extra_body``. It is ``fallback_to()``.
         mock_response: what to answer with, instead of sending anything: a text; a list of texts, of deltas as
             dictionaries or ``Delta``s, a chunk each; an exception to fail with, also at the end of such a list; or a
             whole ``ModelResponse``, which ``stream=False`` gives back.
@@ -199,39 +210,73 @@ def completion(
     )
     key, headers = Secret(api_key), Secret(extra_headers)
     addresses = Secret((api_base, base_url))
-    del tools, extra_body, provider_params, api_key, extra_headers, api_base, base_url
+    arguments = Secret[dict[str, Any]](
+        {
+            **given.get_secret_value(),
+            "model": model,
+            "messages": messages,
+            "timeout": timeout,
+            "api_key": api_key,
+            "api_base": api_base,
+            "base_url": base_url,
+            "custom_llm_provider": custom_llm_provider,
+            "max_retries": max_retries,
+            "num_retries": num_retries,
+            "extra_headers": extra_headers,
+            "mock_response": mock_response,
+            "http_client": http_client,
+        }
+    )
+    others = Secret[Any](fallbacks)
+    del tools, extra_body, provider_params, api_key, extra_headers, api_base, base_url, fallbacks
     if not stream and _is_http_client(http_client, "AsyncClient"):
         raise TypeError(
             "completion() without stream=True blocks, and an httpx.AsyncClient cannot: use an httpx.Client."
         )
     _check(http_client, stream_options, n, max_event_bytes)
+    from rxllm._fallbacks import fallback_calls
     from rxllm.providers import resolve
 
-    provider, wire_model = resolve(model, custom_llm_provider)
-    request = Request(
-        model=model,
-        messages=_plain(messages),
-        params=_parameters(given, provider),
-        provider=provider.name,
-        wire_model=wire_model,
-    )
-    call = Call(
-        request=request,
-        provider=provider,
-        timeouts=timeouts_from(timeout),
-        max_retries=_retries(max_retries, num_retries),
-        api_base=_address(addresses),
-        api_key=_key(key, given, provider),
-        extra_headers=_headers(headers),
-    )
     chunks: Stream[ModelResponseStream]
-    if mock_response is not None:
-        chunks = Stream.from_source(mock_chunks(mock_response, request), request)
+    following: list[Stream[ModelResponseStream]] = [
+        completion(stream=True, **another.get_secret_value()) for another in fallback_calls(others, arguments)
+    ]
+    try:
+        provider, wire_model = resolve(model, custom_llm_provider)
+    except BadRequestError as error:
+        if not following:
+            raise
+        # As documented, a model that nobody knows has fallbacks like one that does not answer.
+        _log.info("Falling back: %s", error)
+        chunks = following.pop(0)
     else:
-        chunks = Stream.from_source(_RequestSource(call, http_client), request)
+        request = Request(
+            model=model,
+            messages=_plain(messages),
+            params=_parameters(given, provider),
+            provider=provider.name,
+            wire_model=wire_model,
+        )
+        call = Call(
+            request=request,
+            provider=provider,
+            timeouts=timeouts_from(timeout),
+            max_retries=_retries(max_retries, num_retries),
+            api_base=_address(addresses),
+            api_key=_key(key, given, provider),
+            extra_headers=_headers(headers),
+        )
+        if mock_response is not None:
+            chunks = Stream.from_source(mock_chunks(mock_response, request), request)
+        else:
+            chunks = Stream.from_source(_RequestSource(call, http_client), request)
+    if following:
+        from rxllm.operators import fallback_to
+
+        chunks = chunks.pipe(fallback_to(*following))
     if not stream:
         return _whole(chunks).run()
-    if request.include_usage:
+    if stream_options and stream_options.get("include_usage"):
         # "Supported across all providers": where one reports none, it is counted.
         from rxllm.operators import attach_usage
 
@@ -263,6 +308,7 @@ async def acompletion(
     max_event_bytes: int | None = None,
     extra_headers: Mapping[str, str] | None = None,
     extra_body: Mapping[str, Any] | None = None,
+    fallbacks: Sequence[str | Mapping[str, Any]] | None = None,
     mock_response: Any = None,
     http_client: "httpx.Client | httpx.AsyncClient | None" = None,
     **provider_params: Any,
@@ -291,6 +337,7 @@ async def acompletion(
     max_event_bytes: int | None = None,
     extra_headers: Mapping[str, str] | None = None,
     extra_body: Mapping[str, Any] | None = None,
+    fallbacks: Sequence[str | Mapping[str, Any]] | None = None,
     mock_response: Any = None,
     http_client: "httpx.Client | httpx.AsyncClient | None" = None,
     **provider_params: Any,
@@ -319,6 +366,7 @@ async def acompletion(
     max_event_bytes: int | None = None,
     extra_headers: Mapping[str, str] | None = None,
     extra_body: Mapping[str, Any] | None = None,
+    fallbacks: Sequence[str | Mapping[str, Any]] | None = None,
     mock_response: Any = None,
     http_client: "httpx.Client | httpx.AsyncClient | None" = None,
     **provider_params: Any,

@@ -401,7 +401,8 @@ class Loop(PeriodicScheduler):
             self._pulled = self._driven = self._over = False
             self._thread = None
             self._ready.clear()
-            more = bool(self._ports or self._live_timers or self._actions)
+            pending = any(not action.cancelled for action in self._actions)
+            more = bool(self._ports or self._live_timers or pending)
         if more:
             self._stir()
 

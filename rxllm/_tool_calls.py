@@ -13,7 +13,14 @@ from typing import Any, cast
 
 from rxllm.types import ChatCompletionDeltaToolCall, ChatCompletionMessageToolCall, Function
 
-__all__ = ["JSONProgress", "ObjectInPieces", "ToolCallIndexer", "ToolCalls", "join_text"]
+__all__ = [
+    "JSONProgress",
+    "ObjectInPieces",
+    "ToolCallIndexer",
+    "ToolCalls",
+    "WaitingCalls",
+    "join_text",
+]
 
 _STRUCTURE = re.compile(r'["{}\[\]]')
 _IN_STRING = re.compile(r'["\\]')
@@ -313,6 +320,55 @@ class ToolCalls:
     def all(self) -> list[ChatCompletionMessageToolCall]:
         """Every call as far as it has come, in the order in which they started."""
         return [call.whole(position, self._choice) for position, call in enumerate(self._calls)]
+
+
+class WaitingCalls:
+    """The tool calls of one choice, and which of them are whole and have not been taken yet.
+
+    A call is whole when another starts, or the choice has come to an end, and its arguments are JSON by then.
+
+    >>> calls = WaitingCalls()
+    >>> one = ChatCompletionDeltaToolCall.model_validate({"index": 0, "id": "a", "function": {"arguments": "{}"}})
+    >>> two = ChatCompletionDeltaToolCall.model_validate({"index": 1, "id": "b", "function": {"name": "f"}})
+    >>> [[call.id for call in calls.add(delta)] for delta in (one, two)]
+    [[], ['a']]
+    >>> [call.id for call in calls.take_whole()], [call.id for call in calls.take_rest()]
+    ([], ['b'])
+    """
+
+    __slots__ = ("_calls", "_last", "_waiting")
+
+    def __init__(self, choice: int = 0) -> None:
+        self._calls = ToolCalls(choice)
+        self._last = 0
+        self._waiting: list[int] = []
+
+    def add(self, delta: ChatCompletionDeltaToolCall) -> list[ChatCompletionMessageToolCall]:
+        """Takes a delta in; gives the calls that are whole now that another starts."""
+        known = len(self._calls)
+        self._last = self._calls.add(delta)
+        if len(self._calls) == known:
+            return []
+        whole = self.take_whole()
+        self._waiting.append(known)
+        return whole
+
+    def growing(self) -> ChatCompletionMessageToolCall | None:
+        """The call that the last delta belongs to, as far as it has come; None where it was taken before."""
+        return self._calls.whole(self._last) if self._last in self._waiting else None
+
+    def take_whole(self) -> list[ChatCompletionMessageToolCall]:
+        """The waiting calls whose arguments are JSON."""
+        if not self._waiting:
+            return []
+        whole = [position for position in self._waiting if self._calls.parses(position)]
+        self._waiting = [position for position in self._waiting if position not in whole]
+        return [self._calls.whole(position) for position in whole]
+
+    def take_rest(self) -> list[ChatCompletionMessageToolCall]:
+        """All the waiting calls, as far as they have come."""
+        rest, self._waiting = self._waiting, []
+        return [self._calls.whole(position) for position in rest]
 
 
 def join_text(pieces: list[str]) -> str:

@@ -22,13 +22,14 @@
     │   └── InternalServerError         500 and above
     │       ├── BadGatewayError         502
     │       └── ServiceUnavailableError 503, 529
-    └── APIResponseValidationError      what came cannot be read
+    ├── APIResponseValidationError      what came cannot be read
+    └── GuardrailError                  the caller's own check refused what came
 
 The names are those that openai-python and LiteLLM document, so that code written for them finds them here.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from rxllm.types import Usage
@@ -45,6 +46,7 @@ __all__ = [
     "ConflictError",
     "ContentPolicyViolationError",
     "ContextWindowExceededError",
+    "GuardrailError",
     "IncompleteStreamError",
     "InternalServerError",
     "NotFoundError",
@@ -113,11 +115,25 @@ class APIError(Exception):
 
 
 class APIConnectionError(APIError):
-    """No connection could be made, or it broke before the provider's end."""
+    """No connection could be made, or it broke before the provider's end.
+
+    Attributes:
+        chunks: how many chunks had come, and were delivered.
+    """
+
+    chunks: int = 0
 
 
 class Timeout(APIConnectionError):  # noqa: N818  the documented name
-    """A bound on waiting was passed, or the provider said so (HTTP 408 and 504)."""
+    """A bound on waiting was passed, or the provider said so (HTTP 408 and 504).
+
+    Attributes:
+        bound: which of the ``Timeouts`` was passed; ``None`` where the provider said so.
+        seconds: how long that bound is.
+    """
+
+    bound: Literal["connect", "first", "idle", "total"] | None = None
+    seconds: float | None = None
 
 
 APITimeoutError = Timeout
@@ -193,3 +209,17 @@ class ServiceUnavailableError(InternalServerError):
 
 class APIResponseValidationError(APIError):
     """What the provider sent cannot be read as what it says it is."""
+
+
+class GuardrailError(APIError):
+    """A check of the caller's own, as ``guard()`` makes them, refused what the model wrote.
+
+    Attributes:
+        text: the text that was refused; the message does not show it.
+        reason: why, in the check's own words, ``None`` where it gave none.
+        choice: the index of the choice that it is of.
+    """
+
+    text: str = ""
+    reason: str | None = None
+    choice: int = 0

@@ -6,13 +6,15 @@ it does not know and can be read both ways: ``chunk.choices[0].delta`` and ``chu
 
 # ruff: noqa: PLW0108  pydantic looks into a class that makes a default, at import, and into a lambda it does not
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from rxllm._headers import rate_limits_of, request_id_of
+from rxllm._secrets import hidden_parameters
 from rxllm.exceptions import APIResponseValidationError
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "ChatCompletionDeltaToolCall",
     "ChatCompletionMessageToolCall",
     "Choices",
+    "CodeBlock",
     "CompletionTokensDetails",
     "Delta",
     "Function",
@@ -27,9 +30,11 @@ __all__ = [
     "Message",
     "ModelResponse",
     "ModelResponseStream",
+    "PartialToolCall",
     "PromptTokensDetails",
     "Request",
     "StreamingChoices",
+    "ToolResult",
     "Usage",
 ]
 
@@ -101,6 +106,11 @@ class Usage(_Shape):
     prompt_tokens_details: PromptTokensDetails | None = None
     completion_tokens_details: CompletionTokensDetails | None = None
     estimated: bool = False
+
+    @property
+    def cost(self) -> Decimal | float | None:
+        """What it cost: exactly, as ``attach_cost()`` finds it, or as the provider says; ``None`` where nobody did."""
+        return (self.__pydantic_extra__ or {}).get("cost")
 
 
 class FunctionDelta(_Shape):
@@ -198,6 +208,33 @@ class ModelResponseStream(_HasResponse):
             choices=[StreamingChoices(index=index, delta=Delta(content=content, **delta), finish_reason=finish_reason)]
         )
 
+    # What operators say to whoever is below them stands on chunks without choices, which all others pass over. Extra
+    # fields and not fields: the many chunks that have neither pay nothing for them.
+
+    @classmethod
+    def restarting(cls, reason: str) -> "ModelResponseStream":
+        """A marker: the answer begins anew, and what came before it is void.
+
+        >>> ModelResponseStream.restarting("the connection broke").restart
+        'the connection broke'
+        """
+        return cls.model_validate({"restart": reason})
+
+    @property
+    def restart(self) -> str | None:
+        """Why the answer begins anew with this chunk, where it does: accumulators forget what came before."""
+        return None if self.choices else (self.__pydantic_extra__ or {}).get("restart")
+
+    @classmethod
+    def of_tool(cls, result: "ToolResult") -> "ModelResponseStream":
+        """A marker: a tool was called, and this is what came of it."""
+        return cls.model_validate({"tool_result": result})
+
+    @property
+    def tool_result(self) -> "ToolResult | None":
+        """What came of a tool call that was run here, where this chunk tells of one."""
+        return None if self.choices else (self.__pydantic_extra__ or {}).get("tool_result")
+
 
 class Function(_Shape):
     """A called function: its name and its arguments, a string of JSON as the model wrote it."""
@@ -241,6 +278,66 @@ class ChatCompletionMessageToolCall(_Shape):
             f"The arguments of the tool call {self.function.name!r} ({self.id}) are not JSON: {reason}: {text!r}",
             body=text,
         )
+
+
+class PartialToolCall(ChatCompletionMessageToolCall):
+    """A tool call as far as it has come. ``complete`` is true of the last one: nothing more comes of this call.
+
+    >>> call = PartialToolCall(function=Function(name="add", arguments='{"a": 1, "b": "on'))
+    >>> call.so_far, call.complete
+    ({'a': 1, 'b': 'on'}, False)
+    """
+
+    complete: bool = Field(default=False, exclude=True)
+
+    @classmethod
+    def of(cls, call: ChatCompletionMessageToolCall, *, complete: bool) -> "PartialToolCall":
+        """What another call says, complete or not."""
+        return cls(**dict(call), complete=complete)
+
+    @property
+    def so_far(self) -> Any:
+        """What the arguments amount to: strings as far as they have come, members once they have a value, else {}."""
+        from rxllm._partial_json import NOTHING, partial_json
+
+        data = partial_json(self.function.arguments)
+        return {} if data is NOTHING else data
+
+
+class ToolResult(_Shape):
+    """What came of a tool call: the text that the model is told.
+
+    >>> result = ToolResult(call=ChatCompletionMessageToolCall(id="call_1"), content="18 degrees")
+    >>> result.message
+    {'role': 'tool', 'tool_call_id': 'call_1', 'content': '18 degrees'}
+    """
+
+    call: ChatCompletionMessageToolCall
+    content: str
+    failed: bool = False
+
+    @property
+    def message(self) -> dict[str, str]:
+        """The message that tells the model."""
+        return {"role": "tool", "tool_call_id": self.call.id, "content": self.content}
+
+
+class CodeBlock(_Shape):
+    r"""A fenced block of code in a text.
+
+    ``index`` is its place among the blocks of the text. ``language`` is the first word of ``info``, what stands behind
+    the opening fence; both are ``""`` where nothing does. ``code`` has the end of each line, also of the last.
+    ``closed`` is false where the text ended before the block did.
+
+    >>> CodeBlock(language="python", info="python", code="x = 1\n").closed
+    True
+    """
+
+    language: str = ""
+    info: str = ""
+    code: str = ""
+    index: int = 0
+    closed: bool = True
 
 
 class Message(_Shape):
@@ -302,6 +399,16 @@ class Request:
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     provider: str = "openai"
     wire_model: str = ""
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"Request({shown})"
+
+    def __rich_repr__(self) -> Iterator[tuple[str, Any]]:
+        # Keys may stand among the parameters, as that of a server among the tools.
+        for member in fields(self):
+            value = getattr(self, member.name)
+            yield member.name, hidden_parameters(value) if member.name == "params" else value
 
     @property
     def include_usage(self) -> bool:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rxllm
-from rxllm import exceptions, operators, types
+from rxllm import exceptions, operators, testing, types
 from rxllm.exceptions import APIError
 from rxllm.providers._errors import response_error
 
@@ -25,9 +25,12 @@ ROOT = Path(__file__).resolve().parents[1]
 # What is public, module by module. Each `__all__` is in the order of sorted(): capitals, underscores, small letters.
 PUBLIC: dict[ModuleType, list[str]] = {
     rxllm: [
+        "Budget",
+        "Measurement",
         "ModelResponse",
         "ModelResponseStream",
         "Stream",
+        "Timeouts",
         "__version__",
         "aclose",
         "acompletion",
@@ -48,6 +51,7 @@ PUBLIC: dict[ModuleType, list[str]] = {
         "ConflictError",
         "ContentPolicyViolationError",
         "ContextWindowExceededError",
+        "GuardrailError",
         "IncompleteStreamError",
         "InternalServerError",
         "NotFoundError",
@@ -65,6 +69,7 @@ PUBLIC: dict[ModuleType, list[str]] = {
         "ChatCompletionDeltaToolCall",
         "ChatCompletionMessageToolCall",
         "Choices",
+        "CodeBlock",
         "CompletionTokensDetails",
         "Delta",
         "Function",
@@ -72,22 +77,58 @@ PUBLIC: dict[ModuleType, list[str]] = {
         "Message",
         "ModelResponse",
         "ModelResponseStream",
+        "PartialToolCall",
         "PromptTokensDetails",
         "Request",
         "StreamingChoices",
+        "ToolResult",
         "Usage",
     ],
     operators: [
         "accumulate_text",
         "assemble_tool_calls",
+        "attach_cost",
         "attach_usage",
         "build_response",
+        "by_choice",
+        "cached",
         "count_tokens",
+        "extract_code_blocks",
+        "fallback_to",
         "finish_reason",
+        "guard",
+        "hedge",
+        "measure",
+        "merge_models",
+        "parse_partial",
         "print_text",
+        "race",
+        "record",
+        "redact",
+        "replay",
         "require_finish",
+        "retry_before_content",
+        "run_tools",
+        "share_replay",
+        "smooth_text",
+        "split_lines",
+        "split_reasoning",
+        "split_sentences",
+        "stop_at",
+        "tag",
         "take_chunks",
+        "take_until_budget",
         "text_deltas",
+    ],
+    testing: [
+        "LLMRequest",
+        "LLMServer",
+        "VirtualTime",
+        "Watched",
+        "assert_operator",
+        "cold_chunks",
+        "hot_chunks",
+        "tool_call",
     ],
 }
 NAMES = [(module, name) for module, names in PUBLIC.items() for name in names]

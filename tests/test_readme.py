@@ -193,8 +193,8 @@ def test_the_two_commands() -> None:
 
 def test_every_operator_is_listed_once() -> None:
     """The table of operators has all of them, and nothing else."""
-    listed = re.findall(r"^\|[^|]*\| `(\w+)\(", README, flags=re.MULTILINE)
-    assert sorted(listed) == ops.__all__
+    cells = re.findall(r"^\|[^|]*\|( `\w+\([^|]*)\|", README, flags=re.MULTILINE)
+    assert sorted(name for cell in cells for name in re.findall(r"`(\w+)\(", cell)) == ops.__all__
 
 
 def test_every_error_is_named() -> None:

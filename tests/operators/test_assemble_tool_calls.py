@@ -130,3 +130,107 @@ def test_any_cutting_gives_the_same_calls(calls: list[tuple[str, dict[str, Any]]
     if calls:
         whole = items(ops.build_response(), *chunks)[0].choices[0].message.tool_calls
         assert whole == found
+
+
+def growing(*chunks: ModelResponseStream) -> list[tuple[str, str, bool]]:
+    """Whose arguments have come how far, and whether that is all."""
+    calls = items(ops.assemble_tool_calls(partial=True), *chunks)
+    return [(call.id, call.function.arguments, call.complete) for call in calls]
+
+
+def test_calls_as_they_grow() -> None:
+    """When one starts, whenever it grows, and once more when it is whole, before the next that starts."""
+    assert growing(
+        calling(call_piece("", index=0, id="a", name="f")),
+        calling(call_piece('{"x"', index=0)),
+        calling(call_piece("", index=0)),
+        calling(call_piece(": 1}", index=0)),
+        calling(call_piece("{", index=1, id="b", name="g")),
+        calling(call_piece(index=0)),
+        calling(call_piece("}", index=1)),
+        of(finish_reason="tool_calls"),
+    ) == [
+        ("a", "", False),
+        ("a", '{"x"', False),
+        ("a", '{"x": 1}', False),
+        ("a", '{"x": 1}', True),
+        ("b", "{", False),
+        ("b", "{}", False),
+        ("b", "{}", True),
+    ]
+
+
+def test_what_arguments_amount_to_so_far() -> None:
+    """Strings as far as they have come; the strict view still raises."""
+    calls = items(
+        ops.assemble_tool_calls(partial=True),
+        calling(call_piece('{"city": "Ro', index=0, id="a", name="f")),
+        calling(call_piece('me", "days"', index=0)),
+        calling(call_piece(": 3", index=0)),
+    )
+    assert [(call.so_far, call.complete) for call in calls] == [
+        ({"city": "Ro"}, False),
+        ({"city": "Rome"}, False),
+        ({"city": "Rome", "days": 3}, False),
+        ({"city": "Rome", "days": 3}, True),
+    ]
+    with pytest.raises(APIResponseValidationError):
+        _ = calls[-1].parsed
+    assert calls[0].model_dump() == {
+        "id": "a",
+        "type": "function",
+        "function": {"name": "f", "arguments": '{"city": "Ro'},
+    }
+
+
+def test_growing_calls_of_all_choices() -> None:
+    """The same index in two choices is two calls."""
+    assert growing(
+        calling(call_piece("{", index=0, id="a", name="f"), index=1),
+        calling(call_piece("{", index=0, id="b", name="f"), index=0),
+        calling(call_piece("}", index=0), index=1),
+    ) == [("a", "{", False), ("b", "{", False), ("a", "{}", False), ("b", "{", True), ("a", "{}", True)]
+
+
+def test_a_call_that_was_given_grows_no_more() -> None:
+    """What still comes for it is left out."""
+    assert growing(
+        calling(call_piece("{}", index=0, id="a", name="f"), finish_reason="tool_calls"),
+        calling(call_piece("more", index=0)),
+    ) == [("a", "{}", False), ("a", "{}", True)]
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_restart_voids_the_calls_before_it(partial: bool) -> None:
+    """Those that were not given are forgotten, and the next is another with the same id."""
+    chunks = [
+        calling(call_piece('{"x"', index=0, id="a", name="f")),
+        ModelResponseStream.restarting("broken"),
+        calling(call_piece("{}", index=0, id="a", name="f")),
+    ]
+    operator: Any = ops.assemble_tool_calls(partial=partial) if partial else ops.assemble_tool_calls()
+    assert items(operator, *chunks)[-1].function.arguments == "{}"
+
+
+@given(st.text(max_size=12), st.data())
+def test_the_complete_ones_are_those_that_come_anyway(value: str, data: st.DataObject) -> None:
+    """Wherever it is cut, arguments only grow, up to the whole."""
+    text = json.dumps({"x": value}, ensure_ascii=data.draw(st.booleans()))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=5)))
+    first, *rest = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    chunks = [calling(call_piece(first, index=0, id="a", name="f"))]
+    chunks += [calling(call_piece(more, index=0)) for more in rest]
+    calls = items(ops.assemble_tool_calls(partial=True), *chunks)
+    assert [call.model_dump() for call in calls if call.complete] == [
+        call.model_dump() for call in items(ops.assemble_tool_calls(), *chunks)
+    ]
+    lengths = [len(call.function.arguments) for call in calls if not call.complete]
+    assert lengths == sorted(set(lengths))
+    assert all(text.startswith(call.function.arguments) for call in calls)
+
+
+def test_partial_is_checked_when_it_is_made() -> None:
+    """What is neither True nor False is a mistake."""
+    wrong: Any = "yes"
+    with pytest.raises(TypeError, match="partial"):
+        ops.assemble_tool_calls(partial=wrong)

@@ -1,6 +1,5 @@
 """What holds for every operator: the checklist, on virtual time."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,38 +14,12 @@ from reactivex.testing.recorded import Recorded
 
 from rxllm import operators as ops
 from rxllm.types import ModelResponse, ModelResponseStream
-from tests.operators.sources import Operator, call_piece, calling, items, notifications, of
+from tests.operators.cases import CASES, CREATIONS
+from tests.operators.sources import call_piece, calling, items, notifications, of
 
 on_next, on_error, on_completed = ReactiveTest.on_next, ReactiveTest.on_error, ReactiveTest.on_completed
 
 
-def quietly(text: str = "") -> Operator[ModelResponseStream]:
-    """print_text to nowhere."""
-    return ops.print_text(Nowhere(), end=text)
-
-
-class Nowhere:
-    """A file that takes everything and keeps nothing."""
-
-    def write(self, _text: str, /) -> None:
-        """Takes it."""
-
-    def flush(self) -> None:
-        """Nothing to do."""
-
-
-OPERATORS: dict[str, Callable[[], Operator[Any]]] = {
-    "accumulate_text": ops.accumulate_text,
-    "assemble_tool_calls": ops.assemble_tool_calls,
-    "attach_usage": lambda: ops.attach_usage("gpt-4"),
-    "build_response": ops.build_response,
-    "count_tokens": lambda: ops.count_tokens("gpt-4"),
-    "finish_reason": ops.finish_reason,
-    "print_text": quietly,
-    "require_finish": ops.require_finish,
-    "take_chunks": lambda: ops.take_chunks(100),
-    "text_deltas": ops.text_deltas,
-}
 WHOLE = [
     of("", role="assistant"),
     of("Hel"),
@@ -55,9 +28,7 @@ WHOLE = [
     calling(call_piece(": 1}", index=0)),
     of(finish_reason="tool_calls"),
 ]
-# What comes out of an empty source, before its completion.
-OF_NOTHING: dict[str, list[Any]] = {"accumulate_text": [""], "count_tokens": [0]}
-each_operator = pytest.mark.parametrize("name", OPERATORS)
+each_operator = pytest.mark.parametrize("name", CASES)
 
 
 def recorded(times: range, chunks: list[ModelResponseStream]) -> list[Recorded[ModelResponseStream]]:
@@ -74,7 +45,7 @@ def plain(values: list[Any]) -> list[Any]:
 
 def test_all_is_sorted_and_whole() -> None:
     """The package exports these operators and no others, and each is held to the laws."""
-    assert ops.__all__ == sorted(OPERATORS)
+    assert ops.__all__ == sorted([*CASES, *CREATIONS])
     assert all(callable(getattr(ops, name)) for name in ops.__all__)
 
 
@@ -83,7 +54,7 @@ def test_never(name: str) -> None:
     """A source that says nothing gives nothing, and stays subscribed until the consumer leaves."""
     scheduler = TestScheduler()
     source: Any = scheduler.create_hot_observable(list[Recorded[ModelResponseStream]]())
-    result = scheduler.start(lambda: source.pipe(OPERATORS[name]()))
+    result = scheduler.start(lambda: source.pipe(CASES[name].make()))
     assert result.messages == []
     assert source.subscriptions == [ReactiveTest.subscribe(200, 1000)]
 
@@ -93,7 +64,7 @@ def test_empty(name: str) -> None:
     """An empty source completes at its time; the text and count operators say so with an item."""
     scheduler = TestScheduler()
     source: Any = scheduler.create_hot_observable(on_completed(250))
-    result = scheduler.start(lambda: source.pipe(OPERATORS[name]()))
+    result = scheduler.start(lambda: source.pipe(CASES[name].make()))
     assert result.messages[-1] == on_completed(250)
     values = [item for _, _, item in notifications(result.messages[:-1])]
     if name == "build_response":
@@ -101,7 +72,7 @@ def test_empty(name: str) -> None:
         assert response.choices == []
         assert response.usage.estimated
     else:
-        assert values == OF_NOTHING.get(name, [])
+        assert values == list(CASES[name].of_nothing)
     assert source.subscriptions == [ReactiveTest.subscribe(200, 250)]
 
 
@@ -111,7 +82,7 @@ def test_error_at_once(name: str) -> None:
     error = RuntimeError("broken")
     scheduler = TestScheduler()
     source: Any = scheduler.create_hot_observable(on_error(250, error))
-    result = scheduler.start(lambda: source.pipe(OPERATORS[name]()))
+    result = scheduler.start(lambda: source.pipe(CASES[name].make()))
     assert result.messages == [on_error(250, error)]
 
 
@@ -121,11 +92,11 @@ def test_error_after_chunks(name: str) -> None:
     error = RuntimeError("broken")
     scheduler = TestScheduler()
     source: Any = scheduler.create_hot_observable(*recorded(range(210, 300, 10), WHOLE), on_error(300, error))
-    result = scheduler.start(lambda: source.pipe(OPERATORS[name]()))
+    result = scheduler.start(lambda: source.pipe(CASES[name].make()))
     assert result.messages[-1] == on_error(300, error)
     before = notifications(result.messages[:-1])
     assert all(kind == "N" for _, kind, _ in before)
-    if name in ("attach_usage", "print_text", "require_finish", "take_chunks"):
+    if CASES[name].passes:
         # The last of them may carry the usage of what has come.
         assert [item.model_copy(update={"usage": None}) for _, _, item in before] == WHOLE
 
@@ -135,17 +106,17 @@ def test_early_disposal(name: str) -> None:
     """A consumer who leaves cancels the source at once and gets nothing more."""
     scheduler = TestScheduler()
     source: Any = scheduler.create_hot_observable(*recorded(range(210, 300, 10), WHOLE), on_completed(300))
-    result = scheduler.start(lambda: source.pipe(OPERATORS[name]()), disposed=235)
+    result = scheduler.start(lambda: source.pipe(CASES[name].make()), disposed=235)
     assert source.subscriptions == [ReactiveTest.subscribe(200, 235)]
     assert all(time < 235 and kind == "N" for time, kind, _ in notifications(result.messages))
 
 
-@each_operator
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.shares])
 def test_two_subscriptions_at_once_share_nothing(name: str) -> None:
     """Two consumers of one pipeline, interleaved, each get what one alone would."""
     scheduler = TestScheduler()
     source: Any = scheduler.create_cold_observable(*recorded(range(10, 100, 10), WHOLE), on_completed(100))
-    pipeline = source.pipe(OPERATORS[name]())
+    pipeline = source.pipe(CASES[name].make())
     first, second = scheduler.create_observer(), scheduler.create_observer()
     for time, observer in ((200, first), (225, second)):
 
@@ -158,7 +129,7 @@ def test_two_subscriptions_at_once_share_nothing(name: str) -> None:
     values = [
         plain([item for _, kind, item in notifications(seen.messages) if kind == "N"]) for seen in (first, second)
     ]
-    assert values[0] == values[1] == plain(items(OPERATORS[name](), *WHOLE))
+    assert values[0] == values[1] == plain(items(CASES[name].make(), *WHOLE))
     assert [seen.messages[-1] for seen in (first, second)] == [on_completed(300), on_completed(325)]
 
 
@@ -173,7 +144,7 @@ def test_the_scheduler_is_passed_on(name: str) -> None:
         return Disposable()
 
     scheduler = TestScheduler()
-    Observable(subscribe).pipe(OPERATORS[name]()).subscribe(scheduler=scheduler)
+    Observable(subscribe).pipe(CASES[name].make()).subscribe(scheduler=scheduler)
     assert seen == [scheduler]
 
 
@@ -187,7 +158,7 @@ def test_a_raising_consumer_stays_the_consumers(name: str) -> None:
 
     # Not rx.of, which turns whatever its consumers raise into an error of its own.
     source: rx.Subject[ModelResponseStream] = rx.Subject()
-    source.pipe(OPERATORS[name]()).subscribe(fail, errors.append)
+    source.pipe(CASES[name].make()).subscribe(fail, errors.append)
     with pytest.raises(LookupError):
         for chunk in WHOLE:
             source.on_next(chunk)
@@ -205,7 +176,7 @@ def test_the_source_is_not_asked_before_the_subscription(name: str) -> None:
         return Disposable()
 
     source: Observable[ModelResponseStream] = Observable(subscribe)
-    pipeline = source.pipe(OPERATORS[name]())
+    pipeline = source.pipe(CASES[name].make())
     assert not asked
     pipeline.subscribe()
     assert asked
@@ -215,35 +186,31 @@ def test_the_source_is_not_asked_before_the_subscription(name: str) -> None:
 def test_chunks_are_not_changed(name: str) -> None:
     """A source may be shared: its chunks stay as they came."""
     chunks = [chunk.model_copy(deep=True) for chunk in WHOLE]
-    items(OPERATORS[name](), *chunks)
+    items(CASES[name].make(), *chunks)
     assert chunks == WHOLE
     assert all(chunk.usage is None for chunk in chunks)
 
 
-@pytest.mark.parametrize("name", ["accumulate_text", "text_deltas", "count_tokens", "finish_reason"])
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.takes_choice and not case.passes])
 def test_choices_are_told_apart(name: str) -> None:
     """With n > 1 each choice gives what it would alone; of one that never comes there is nothing."""
-    make: Callable[..., Operator[Any]] = getattr(ops, name)
-    arguments = {"model": "gpt-4"} if name == "count_tokens" else {}
+    make = CASES[name].make
     first = [of("Hel"), of("lo"), of(finish_reason="stop")]
     second = [of("Good ", index=1), of("bye", index=1), of(index=1, finish_reason="length")]
     mixed = [chunk for pair in zip(first, second, strict=True) for chunk in pair]
     together = ModelResponseStream(choices=[*of("!").choices, *of("?", index=1).choices])
     for choice, alone in ((0, [*first, of("!")]), (1, [*second, of("?", index=1)]), (2, [])):
-        assert items(make(choice=choice, **arguments), *mixed, together) == items(
-            make(choice=choice, **arguments), *alone
-        )
+        assert items(make(choice=choice), *mixed, together) == items(make(choice=choice), *alone)
 
 
-@pytest.mark.parametrize("name", ["accumulate_text", "text_deltas", "count_tokens", "finish_reason", "print_text"])
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.takes_choice])
 @pytest.mark.parametrize(
     ("choice", "error"), [(-1, ValueError), ("0", TypeError), (True, TypeError), (None, TypeError)]
 )
 def test_the_choice_is_checked_when_the_operator_is_made(name: str, choice: Any, error: type[Exception]) -> None:
     """No stream has to run to learn that an argument is wrong."""
-    more = {"model": "gpt-4"} if name == "count_tokens" else {}
     with pytest.raises(error, match="choice"):
-        getattr(ops, name)(choice=choice, **more)
+        CASES[name].make(choice=choice)
 
 
 cuttings = st.text(st.characters(), max_size=30).flatmap(

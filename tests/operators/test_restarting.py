@@ -1,0 +1,101 @@
+"""A restart: what came before the marker is void, and every accumulator forgets it."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import reactivex as rx
+
+from rxllm import ModelResponseStream
+from rxllm import operators as ops
+from rxllm.exceptions import APIResponseValidationError
+from rxllm.types import ChatCompletionMessageToolCall, ToolResult
+from tests.operators.sources import Operator, call_piece, calling, collect, failure, items, of, reported
+
+RESTART = ModelResponseStream.restarting("the connection broke")
+VOID = [
+    of("", role="assistant"),
+    of("Once upon \ud83d"),
+    of("no", index=1),
+    calling(call_piece('{"x": 1}', index=0, id="a", name="f")),
+    of(finish_reason="length"),
+    reported(prompt_tokens=1, completion_tokens=500, total_tokens=501),
+    RESTART,
+]
+REST = [of("\ude00Hel"), of("lo"), of(finish_reason="stop")]
+ACCUMULATORS: dict[str, Callable[[], Operator[Any]]] = {
+    "accumulate_text": ops.accumulate_text,
+    "build_response": ops.build_response,
+    "count_tokens": lambda: ops.count_tokens("gpt-4"),
+    "finish_reason": ops.finish_reason,
+    "attach_usage": lambda: ops.attach_usage("gpt-4"),
+    "attach_usage on a chunk of its own": lambda: ops.attach_usage("gpt-4", own_chunk=True),
+}
+
+
+@pytest.mark.parametrize("make", ACCUMULATORS.values(), ids=ACCUMULATORS)
+def test_what_was_void_leaves_no_trace(make: Callable[[], Operator[Any]]) -> None:
+    """The last item is that of what follows alone, however often it begins anew."""
+    alone = items(make(), *REST)[-1]
+    assert items(make(), *VOID, *REST)[-1] == alone
+    assert items(make(), *VOID, *VOID, *REST)[-1] == alone
+
+
+@pytest.mark.parametrize("make", ACCUMULATORS.values(), ids=ACCUMULATORS)
+def test_nothing_after_a_restart_is_nothing(make: Callable[[], Operator[Any]]) -> None:
+    """As of a stream without content."""
+    alone = items(make(), of("", role="assistant"))
+    together = items(make(), *VOID, of("", role="assistant"))
+    assert together[-1:] == alone[-1:]
+
+
+def test_every_text_after_it_is_of_what_follows() -> None:
+    """The half of a pair that stood at the end of the void text is joined to nothing."""
+    assert items(ops.accumulate_text(), *VOID, of("Hel"), of("lo"))[-2:] == ["Hel", "Hello"]
+    assert items(ops.text_deltas(), *VOID, *REST) == ["Once upon ", "\ude00Hel", "lo"]
+
+
+def test_chunk_operators_pass_the_marker_on() -> None:
+    """Whoever is below has to know as well."""
+    makes: list[Callable[[], Operator[ModelResponseStream]]] = [
+        lambda: ops.attach_usage("gpt-4"),
+        lambda: ops.print_text(io.StringIO()),
+        ops.require_finish,
+        lambda: ops.take_chunks(100),
+        lambda: ops.retry_before_content(1),
+        lambda: ops.hedge(rx.never(), after=100),
+    ]
+    for make in makes:
+        assert [chunk.restart for chunk in items(make(), *VOID, *REST) if chunk.restart] == ["the connection broke"]
+
+
+def test_a_finish_that_was_held_for_its_usage_is_void_too() -> None:
+    """It goes down without usage, before the marker."""
+    chunks = items(ops.attach_usage("gpt-4"), of("no"), of(finish_reason="stop"), RESTART, *REST)
+    assert [chunk.usage is not None for chunk in chunks] == [False, False, False, False, False, True]
+    assert chunks[1:3] == [of(finish_reason="stop"), RESTART]
+
+
+def test_what_has_to_finish_is_what_follows() -> None:
+    """A finish before it counts for nothing, good or bad."""
+    assert len(items(ops.require_finish(), *VOID, *REST)) == len(VOID + REST)
+    _, error = failure(rx.of(of(finish_reason="stop"), RESTART, of("cut off")).pipe(ops.require_finish()))
+    assert isinstance(error, APIResponseValidationError)
+
+
+def test_printing_begins_anew_on_a_new_line() -> None:
+    """The half of a pair before it is not printed; with nothing printed there is no line to end."""
+    file = io.StringIO()
+    items(ops.print_text(file), *VOID, of("Hel"), of("lo"))
+    assert file.getvalue() == "Once upon \nHello\n"
+    file = io.StringIO()
+    collect(rx.of(RESTART, of("Hello")).pipe(ops.print_text(file)))
+    assert file.getvalue() == "Hello\n"
+
+
+def test_markers_of_tools_are_no_part_of_the_response() -> None:
+    """Neither they nor a restart leave a field in it."""
+    told = ModelResponseStream.of_tool(ToolResult(call=ChatCompletionMessageToolCall(id="a"), content="18 degrees"))
+    (response,) = items(ops.build_response(), *VOID, told, *REST)
+    assert response.model_extra == {}
