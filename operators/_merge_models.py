@@ -48,8 +48,8 @@ def merge_models(*streams: Observable[ModelResponseStream]) -> Stream[ModelRespo
     >>> def ask(text):
     ...     return completion("sim/echo", [{"role": "user", "content": text}], stream=True, extra_body={"delay": 0})
     >>> chunks = list(ops.merge_models(ask("Hi"), ask("Bye")))
-    >>> {chunk["source"]: chunk.choices[0].delta.content for chunk in chunks if chunk.choices[0].delta.content}
-    {'sim/echo': 'Hi', 'sim/echo #2': 'Bye'}
+    >>> sorted((chunk["source"], text) for chunk in chunks if (text := chunk.choices[0].delta.content))
+    [('sim/echo', 'Hi'), ('sim/echo #2', 'Bye')]
     """
     given: Any = streams
     for stream in given:

@@ -56,7 +56,9 @@ _log = logging.getLogger("rxllm")
 # for by then.
 _PASSING: Final = frozenset({"connect", "connect timeout", "broken"})
 
-_LARGEST_ERROR_BODY: Final = 1 << 17  # nobody says more, and all of it is looked through for keys
+# Nobody says more, and all of it is looked through for keys; but the connection can be used again once the rest came.
+_LARGEST_ERROR: Final = 1 << 17
+_LARGEST_ERROR_BODY: Final = 1 << 20
 # What cannot be read here, and was not asked for. Other encodings, "utf-8" or "none", are mistakes: the body is plain.
 _COMPRESSIONS: Final = frozenset({"br", "compress", "gzip", "deflate", "zstd"})
 
@@ -218,14 +220,15 @@ class Exchange:
         return reading.failure, isinstance(reading.failure, ConflictError | RateLimitError | InternalServerError)
 
     def _error_body(self) -> Generator[Step, Told, bytes]:
-        body = bytearray()
-        while len(body) < _LARGEST_ERROR_BODY and not self._is_late():
+        body, came = bytearray(), 0
+        while came < _LARGEST_ERROR_BODY and not self._is_late():
             data = yield READ
             if not isinstance(data, bytes):
                 break
             try:
                 for piece in (data,) if self._inflater is None else self._inflater.feed(data):
-                    body += piece[: _LARGEST_ERROR_BODY - len(body)]
+                    came += len(piece)
+                    body += piece[: _LARGEST_ERROR - len(body)]
             except BrokenCompressionError:
                 break
         return bytes(body)
