@@ -8,7 +8,8 @@ import json
 import struct
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from rxllm._decoders._sse import Event, NamedEvent
+from rxllm._decoders._events import MAX_EVENT_BYTES, Event, NamedEvent, too_large
+from rxllm._decoders._json import parse
 from rxllm.exceptions import APIResponseValidationError
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ class EventStreamDecoder:
 
     An event is named by its ``:event-type``. An exception, or an error, is an event named ``error`` whose data is
     ``{"error": {"code": ..., "message": ...}}`` with whatever else the exception says. The time it takes is linear in
-    the input, however that is cut; botocore's limits hold: 24 MiB a payload, 128 KiB of headers a message.
+    the input, however that is cut.
+
+    Args:
+        limit: the most bytes that one message may hold. botocore's own limits hold as well: 24 MiB a payload, 128 KiB
+            of headers a message.
 
     Raises:
         ImportError: botocore, of the extra ``bedrock``, is not installed.
@@ -36,15 +41,16 @@ class EventStreamDecoder:
     ([], [NamedEvent(name='ping', data=b'{}')])
     """
 
-    __slots__ = ("_buffer", "_data", "_failure", "_parser_errors", "_wanted")
+    __slots__ = ("_buffer", "_data", "_failure", "_limit", "_parser_errors", "_wanted")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = MAX_EVENT_BYTES) -> None:
         from botocore.eventstream import EventStreamBuffer, ParserError
 
         self._buffer: EventStreamBuffer = EventStreamBuffer()
         self._parser_errors = (ParserError, struct.error, ValueError, LookupError)
         self._data = bytearray()  # what is not yet a whole prelude, or a whole message after its prelude
         self._wanted = 0  # the bytes of the current message after its prelude; 0 where that is still to come
+        self._limit = limit
         self._failure = ""
 
     def feed(self, data: bytes) -> list[Event]:
@@ -64,22 +70,29 @@ class EventStreamDecoder:
         at = 0
         try:
             while (size := self._wanted or _PRELUDE) <= len(held) - at:
-                self._take(bytes(held[at : at + size]), events)
+                with memoryview(held) as view:
+                    piece = bytes(view[at : at + size])
+                self._take(piece, events)
                 at += size
+        except APIResponseValidationError as error:
+            self._failure = error.message
         except self._parser_errors as error:
-            self._failure = str(error) or type(error).__name__
-            held.clear()
-            if not events:
-                self._refuse()
+            reason = str(error) or type(error).__name__
+            self._failure = f"The provider sent what is no AWS event stream ({reason})"
+        else:
+            del held[:at]
             return events
-        del held[:at]
+        self._data = bytearray()
+        self._buffer = type(self._buffer)()
+        if not events:
+            self._refuse()
         return events
 
     def flush(self) -> list[Event]:
         """The body has ended. A message that is not whole is none.
 
         Raises:
-            APIResponseValidationError: what came was no event stream.
+            APIResponseValidationError: what came was no event stream, or too large.
         """
         if self._failure:
             self._refuse()
@@ -93,6 +106,8 @@ class EventStreamDecoder:
             if length < _SMALLEST + headers_length:
                 raise ValueError(f"a message of {length} bytes with {headers_length} bytes of headers")
             next(self._buffer, None)  # its sum and its limits are checked; there is no message yet
+            if length > self._limit:
+                raise too_large("a message", self._limit)
             self._wanted = length - _PRELUDE
             return
         self._wanted = 0
@@ -102,7 +117,7 @@ class EventStreamDecoder:
                 events.append(event)
 
     def _refuse(self) -> None:
-        raise APIResponseValidationError(f"The provider sent what is no AWS event stream ({self._failure})")
+        raise APIResponseValidationError(self._failure)
 
 
 def _event(message: "EventStreamMessage") -> Event | None:
@@ -116,11 +131,16 @@ def _event(message: "EventStreamMessage") -> Event | None:
         return None
     text = payload.decode("utf-8", "replace")
     try:
-        said: Any = json.loads(text)
-    except (ValueError, RecursionError):
+        said: Any = parse(text)
+    except ValueError:
         said = None
     fields = cast("dict[str, Any]", said) if isinstance(said, dict) else {"message": text}
-    words = fields.get("message") or fields.get("Message") or headers.get(":error-message")
-    code = headers.get(":exception-type") or headers.get(":error-code")
+    words = fields.get("message") or fields.get("Message") or _text(headers.get(":error-message"))
+    code = _text(headers.get(":exception-type")) or _text(headers.get(":error-code"))
     error = {**fields, "code": code, "message": words or f"The provider sent {code or 'an error'} without words"}
     return NamedEvent("error", json.dumps({"error": error}).encode())
+
+
+def _text(value: Any) -> str | None:
+    """The value of a header, which may be of other kinds than text, and then says nothing."""
+    return value if isinstance(value, str) and value else None

@@ -3,15 +3,13 @@
 import re
 from typing import Final
 
-from rxllm._decoders._sse import Event
-from rxllm.exceptions import APIResponseValidationError
+from rxllm._decoders._events import MAX_EVENT_BYTES, Event, too_large
 
 __all__ = ["JSONArrayDecoder"]
 
 _STRUCTURE: Final = re.compile(rb'[\[\]{}",]')
 _IN_STRING: Final = re.compile(rb'["\\]')
 _QUOTE, _COMMA, _OPEN_BRACKET, _CLOSE_BRACKET, _OPEN_BRACE, _CLOSE_BRACE = b'",[]{}'
-_LARGEST_ELEMENT: Final = 32 << 20
 
 
 class JSONArrayDecoder:
@@ -22,7 +20,7 @@ class JSONArrayDecoder:
     linear in the input, however that is cut.
 
     Args:
-        limit: the most bytes that one element may hold.
+        limit: the most bytes that one element may hold, with the white space around it.
 
     >>> decoder = JSONArrayDecoder()
     >>> decoder.feed(b'[{"text": "a]"}\n,\n{"te'), decoder.feed(b'xt": "b"}, 7')
@@ -33,7 +31,7 @@ class JSONArrayDecoder:
 
     __slots__ = ("_depth", "_element", "_escaped", "_in_string", "_limit", "_oversized", "ended")
 
-    def __init__(self, limit: int = _LARGEST_ELEMENT) -> None:
+    def __init__(self, limit: int = MAX_EVENT_BYTES) -> None:
         self.ended = False
         """The array's closing bracket has come."""
         self._limit = limit
@@ -89,9 +87,10 @@ class JSONArrayDecoder:
             if self._oversized:
                 break
         if self._depth and not self._oversized:
-            self._element += data[begin:]
-            if len(self._element) > self._limit:
+            if len(self._element) + len(data) - begin > self._limit:
                 self._overflow()
+            else:
+                self._element += data[begin:]
         if self._oversized and not elements:
             self._refuse()
         return elements
@@ -108,11 +107,12 @@ class JSONArrayDecoder:
         return []
 
     def _give(self, rest: bytes, elements: list[Event]) -> None:
-        element = (bytes(self._element) + rest if self._element else rest).strip()
-        self._element.clear()
-        if len(element) > self._limit:
+        if len(self._element) + len(rest) > self._limit:
             self._overflow()
-        elif element:
+            return
+        element = (b"".join((self._element, rest)) if self._element else rest).strip()
+        self._element.clear()
+        if element:
             elements.append(element)
 
     def _overflow(self) -> None:
@@ -120,4 +120,4 @@ class JSONArrayDecoder:
         self._element = bytearray()
 
     def _refuse(self) -> None:
-        raise APIResponseValidationError(f"The provider sent an element of more than {self._limit:,} bytes")
+        raise too_large("an element", self._limit)

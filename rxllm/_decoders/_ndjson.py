@@ -2,13 +2,11 @@
 
 from typing import Final
 
-from rxllm._decoders._sse import Event
-from rxllm.exceptions import APIResponseValidationError
+from rxllm._decoders._events import MAX_EVENT_BYTES, Event, too_large
 
 __all__ = ["NDJSONDecoder"]
 
 _BOM: Final = b"\xef\xbb\xbf"
-_LARGEST_LINE: Final = 32 << 20
 
 
 class NDJSONDecoder:
@@ -31,7 +29,7 @@ class NDJSONDecoder:
 
     __slots__ = ("_fresh", "_limit", "_oversized", "_tail")
 
-    def __init__(self, limit: int = _LARGEST_LINE) -> None:
+    def __init__(self, limit: int = MAX_EVENT_BYTES) -> None:
         self._limit = limit
         self._fresh = True  # a byte order mark may still come
         self._oversized = False
@@ -46,20 +44,23 @@ class NDJSONDecoder:
         """
         if self._oversized:
             self._refuse()
-        tail = self._tail
-        if 10 not in data:
-            tail += data
-            if len(tail) > self._limit:
-                self._overflow([])
-            return []
-        if tail:
-            data = bytes(tail) + data
-            tail.clear()
         if self._fresh:
-            self._fresh = False
-            data = data.removeprefix(_BOM)
-        *whole, rest = data.split(b"\n")
+            data = self._after_bom(data)
+            if self._fresh:
+                return []
+        tail = self._tail
         lines: list[Event] = []
+        end = data.find(b"\n")
+        if len(tail) + (len(data) if end < 0 else end) > self._limit:
+            self._overflow(lines)
+            return lines
+        if end < 0:
+            tail += data
+            return lines
+        if tail:
+            data = b"".join((tail, data))
+            tail.clear()
+        *whole, rest = data.split(b"\n")
         for line in whole:
             if len(line) > self._limit:
                 self._overflow(lines)
@@ -80,6 +81,16 @@ class NDJSONDecoder:
         """
         return self.feed(b"\n")
 
+    def _after_bom(self, data: bytes) -> bytes:
+        """The first bytes of all, without a byte order mark; none while they may still be one."""
+        data = bytes(self._tail) + data
+        self._tail.clear()
+        if len(data) < len(_BOM) and _BOM.startswith(data):
+            self._tail += data
+            return b""
+        self._fresh = False
+        return data.removeprefix(_BOM)
+
     def _overflow(self, lines: list[Event]) -> None:
         self._oversized = True
         self._tail = bytearray()
@@ -87,4 +98,4 @@ class NDJSONDecoder:
             self._refuse()
 
     def _refuse(self) -> None:
-        raise APIResponseValidationError(f"The provider sent a line of more than {self._limit:,} bytes")
+        raise too_large("a line", self._limit)

@@ -1,24 +1,12 @@
 """Server-sent events, as the WHATWG standard frames them, read from bytes that may be cut anywhere."""
 
-from typing import Final, NamedTuple
+from typing import Final
 
-from rxllm.exceptions import APIResponseValidationError
+from rxllm._decoders._events import MAX_EVENT_BYTES, Event, NamedEvent, too_large
 
-__all__ = ["Event", "NamedEvent", "SSEDecoder"]
+__all__ = ["SSEDecoder"]
 
 _BOM: Final = b"\xef\xbb\xbf"
-_LARGEST_EVENT: Final = 32 << 20
-
-
-class NamedEvent(NamedTuple):
-    """An event with a name of its own; one without is given as its plain data."""
-
-    name: str
-    data: bytes
-
-
-# Nearly all events have no name: plain bytes are the lightest there is.
-Event = bytes | NamedEvent
 
 
 class SSEDecoder:
@@ -30,7 +18,7 @@ class SSEDecoder:
     The time it takes is linear in the input, however that is cut.
 
     Args:
-        limit: the most bytes that one event may hold.
+        limit: the most bytes that the lines of one event may hold, comments and the like left out.
 
     >>> decoder = SSEDecoder()
     >>> decoder.feed(b"data: 1\n\n: a comment\n\nevent: error\ndata")
@@ -55,7 +43,7 @@ class SSEDecoder:
         "_tail",
     )
 
-    def __init__(self, limit: int = _LARGEST_EVENT) -> None:
+    def __init__(self, limit: int = MAX_EVENT_BYTES) -> None:
         self._limit = limit
         self._fresh = True  # a byte order mark may still come
         self._after_cr = False  # an LF that comes next belongs to the line before
@@ -64,9 +52,9 @@ class SSEDecoder:
         self._tail = bytearray()  # a line that is not whole yet; appending to it is cheap
         self._midway = False  # whole lines of the current event were taken already
         self._plain = False  # none of all these: an event starts with the next byte
-        self._data: list[bytes] = []
+        self._data: bytes | bytearray | None = None  # once there are several lines, a bytearray
         self._name = b""
-        self._size = 0  # of the lines in _data
+        self._size = 0  # of the lines that made these two
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that ``data`` completes.
@@ -91,14 +79,21 @@ class SSEDecoder:
         if not data:
             return []
         tail = self._tail
-        if 10 not in data and 13 not in data and self._size + len(tail) + len(data) <= self._limit:
-            tail += data
-            self._plain = False
-            return []
-        if tail:
-            data = bytes(tail) + data
-            tail.clear()
         events: list[Event] = []
+        if 10 not in data and 13 not in data:
+            if self._size + len(tail) + len(data) > self._limit:
+                self._overflow(events)
+            else:
+                tail += data
+                self._plain = False
+            return events
+        if tail:
+            # What is too large is not copied first.
+            if self._size + len(tail) + _first_line(data) > self._limit:
+                self._overflow(events)
+                return events
+            data = b"".join((tail, data))
+            tail.clear()
         if not self._midway and data[:6] == b"data: " and 13 not in data and len(data) <= self._limit:
             end = data.rfind(b"\n\n")
             if end >= 0:
@@ -182,30 +177,49 @@ class SSEDecoder:
                 name, _, value = line.lstrip(b" \t").partition(b":")
                 value = value.removeprefix(b" ")
             if name == b"data":
-                self._data.append(value)
+                self._add(value)
                 self._size += len(line)
             elif name == b"event":
                 self._name = value
+                self._size += len(line)
         return True
+
+    def _add(self, value: bytes) -> None:
+        held = self._data
+        if held is None:
+            self._data = value
+            return
+        if not isinstance(held, bytearray):
+            held = self._data = bytearray(held)
+        held += b"\n"
+        held += value
 
     def _dispatch(self, events: list[Event]) -> None:
         """A blank line: the event is whole."""
-        if self._data:
-            data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+        if self._data is not None:
+            data = bytes(self._data)  # no copy is made of what is bytes already
             name = self._name
             events.append(NamedEvent(name.decode("utf-8", "replace"), data) if name and name != b"message" else data)
-            self._data = []
-            self._size = 0
+            self._data = None
         self._name = b""
+        self._size = 0
         self._midway = False
 
     def _overflow(self, events: list[Event]) -> None:
         self._oversized = self._seam = True
+        self._plain = False
         self._tail = bytearray()
-        self._data = []
+        self._data = None
         self._name = b""
         if not events:
             self._refuse()
 
     def _refuse(self) -> None:
-        raise APIResponseValidationError(f"The provider sent an event of more than {self._limit:,} bytes")
+        raise too_large("an event", self._limit)
+
+
+def _first_line(data: bytes) -> int:
+    """The length of the first line, which ends within ``data``."""
+    end = data.find(b"\n")
+    cr = data.find(b"\r", 0, len(data) if end < 0 else end)
+    return end if cr < 0 else cr

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from rxllm._decoders._json import parse
 from rxllm.exceptions import APIError
 from rxllm.providers._anthropic_request import messages_body
 from rxllm.providers._base import HTTPRequest, Provider
@@ -124,12 +125,23 @@ class AnthropicReading(StreamReading):
         self._rank = 0
         self._plain = True
 
-    def take_event(self, fields: dict[str, Any]) -> list[ModelResponseStream]:
-        """The chunks that one event amounts to: an object as it stands behind ``data:``."""
+    def take_event(self, fields: dict[str, Any], *, ragged: bool = False) -> list[ModelResponseStream]:
+        """The chunks that one event amounts to: an object as it stands behind ``data:``.
+
+        ``ragged`` says that it, or one before it, may hold halves of surrogate pairs.
+        """
         out: list[ModelResponseStream] = []
         if not self.complete and self.failure is None:
             self.events += 1
+            self._ragged = ragged
             self._take("", fields, out)
+        return out
+
+    def take_answer(self, fields: dict[str, Any]) -> list[ModelResponseStream]:
+        """The chunks that a whole answer amounts to; a failure where it is none."""
+        out: list[ModelResponseStream] = []
+        if not self._take_whole(fields, out):
+            self._fail(self._no_stream(json.dumps(fields)), out)
         return out
 
     def _is_error(self, fields: dict[str, Any], name: str) -> bool:
@@ -336,13 +348,14 @@ class AnthropicReading(StreamReading):
 class _Block:
     """A content block while it comes."""
 
-    __slots__ = ("call", "citations", "fields", "pieces", "start", "type")
+    __slots__ = ("call", "citations", "fields", "merged", "pieces", "start", "type")
 
     def __init__(self, fields: dict[str, Any]) -> None:
         kind = fields.get("type")
         self.type = kind if isinstance(kind, str) else ""
         self.fields = dict(fields)
         self.pieces: list[str] = []  # of its text, its thinking, or the JSON of its input
+        self.merged: dict[str, list[str]] = {}  # pieces of its other fields, such as a signature
         self.citations: list[dict[str, Any]] = []
         self.call: int | None = None  # its place among the caller's tool calls
         self.start = 0  # where its text begins in the content
@@ -350,14 +363,18 @@ class _Block:
     def merge(self, delta: dict[str, Any]) -> None:
         """A delta of no kind of its own: strings are appended, anything else replaces what was there."""
         for name, value in delta.items():
-            before = self.fields.get(name)
             if name == "type" or value is None:
                 continue
-            self.fields[name] = before + value if isinstance(before, str) and isinstance(value, str) else value
+            before = self.fields.get(name)
+            if isinstance(before, str) and isinstance(value, str):
+                self.merged.setdefault(name, [before]).append(value)
+            else:
+                self.merged.pop(name, None)
+                self.fields[name] = value
 
     def whole(self) -> dict[str, Any]:
         """The block as it would stand in an answer that was not streamed."""
-        block = dict(self.fields)
+        block = {**self.fields, **{name: "".join(pieces) for name, pieces in self.merged.items()}}
         text = "".join(self.pieces)
         if not text.isascii():
             # The halves of a surrogate pair may have come in two pieces; JSON cannot say one that stays alone.
@@ -374,8 +391,8 @@ class _Block:
 def _input(text: str) -> Any:
     """The input of a tool; what was broken off is wrapped, as Anthropic's documentation has it."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return parse(text)
+    except ValueError:
         return {"INVALID_JSON": text}
 
 

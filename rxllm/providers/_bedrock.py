@@ -1,11 +1,11 @@
 """Amazon Bedrock by ConverseStream: one dialect for all its models that chat, in AWS's binary event stream."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from rxllm._decoders._events import Decoder
 from rxllm._decoders._eventstream import EventStreamDecoder
-from rxllm._decoders._sse import Event
 from rxllm.exceptions import APIError
 from rxllm.providers._base import HTTPRequest, Provider
 from rxllm.providers._bedrock_auth import authorized, located, need_botocore
@@ -69,15 +69,9 @@ class BedrockReading(StreamReading):
         }
         self._events = ConverseEvents(self._shared)
 
-    def _look(self, data: bytes) -> Callable[[bytes], list[Event]] | None:
+    def _own_decoder(self, start: bytes) -> Decoder | None:
         # The length of a message comes first, in four bytes, and is at most 25 MiB: no text begins so.
-        fresh = not (self._body or self.complete or self._ending or self.failure is not None)
-        if not fresh or data[:1] not in (b"\0", b"\1"):
-            return super()._look(data)
-        self._body += data
-        self._decoder = decoder = EventStreamDecoder()
-        self._decode = decoder.feed
-        return decoder.feed
+        return EventStreamDecoder(self._limit) if start[0] <= 1 else None
 
     # Events of server-sent events that have a name may be anything; here each has one, and is a JSON object.
 

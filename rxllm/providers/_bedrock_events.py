@@ -1,7 +1,6 @@
 """Bedrock's Converse events as chunks in the OpenAI shape."""
 
 import base64
-import binascii
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
@@ -21,7 +20,7 @@ class _Block:
         self.start = start
         self.position = position  # among the caller's tool calls
         self.pieces: list[str] = []
-        self.signature = ""
+        self.signature: list[str] = []
         self.redacted: list[str] = []
         self.results: list[Any] = []
 
@@ -136,7 +135,7 @@ class ConverseEvents:
         block = self._blocks.setdefault(index, _Block("reasoningContent", {}))
         text, signature, redacted = (delta.get(name) for name in ("text", "signature", "redactedContent"))
         if isinstance(signature, str):
-            block.signature += signature
+            block.signature.append(signature)
         if isinstance(redacted, str):
             block.redacted.append(redacted)
         if isinstance(text, str):
@@ -158,9 +157,10 @@ class ConverseEvents:
                 yield self._specific("server_tool_results", {**block.start, "content": block.results})
             case _:
                 blocks: list[dict[str, Any]] = []
-                if block.signature:
+                signature = "".join(block.signature)
+                if signature:
                     # Unsigned reasoning is not sent back: models that do not sign it do not take it either.
-                    blocks.append({"type": "thinking", "thinking": block.text, "signature": block.signature})
+                    blocks.append({"type": "thinking", "thinking": block.text, "signature": signature})
                 if block.redacted:
                     blocks.append({"type": "redacted_thinking", "data": _joined(block.redacted)})
                 if blocks:
@@ -252,5 +252,5 @@ def _joined(pieces: list[str]) -> str:
         return pieces[0]
     try:
         return base64.b64encode(b"".join(base64.b64decode(piece) for piece in pieces)).decode()
-    except binascii.Error:
+    except ValueError:
         return "".join(pieces)

@@ -1,7 +1,6 @@
 """Amazon Bedrock by InvokeModelWithResponseStream: each vendor's own dialect inside AWS's binary event stream."""
 
 import base64
-import binascii
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -9,13 +8,14 @@ from typing import Any, Final, cast
 
 from pydantic import BaseModel
 
+from rxllm.exceptions import APIError
 from rxllm.providers._anthropic import AnthropicReading
 from rxllm.providers._anthropic_request import messages_body
 from rxllm.providers._base import Provider
 from rxllm.providers._bedrock import BedrockConverse, BedrockReading
 from rxllm.providers._bedrock_events import converse_usage
 from rxllm.providers._bedrock_request import UNSUPPORTED, converse_body, model_name
-from rxllm.providers._reading import objects
+from rxllm.providers._reading import objects, whole_number
 from rxllm.providers._requests import content_parts, json_schema, parameters, unsupported
 from rxllm.types import ModelResponseStream, Request
 
@@ -49,15 +49,19 @@ class _InvokeReading(BedrockReading):
         super().__init__(request, headers)
         self._claude: AnthropicReading | None = None
         self._usage: dict[str, Any] = {}  # as the vendor told it, so far
-        self._seen: set[int] = set()  # the choices that have come
+        self._begun: set[int] = set()  # the choices that have come and not ended
 
-    def end(self) -> list[ModelResponseStream]:
-        """The body has ended, or broken off: what was held back. ``complete`` tells whether the end was proven."""
-        if self._claude is not None and not self.complete and self.failure is None:
-            out = self._claude.end()
+    def _close(self, out: list[ModelResponseStream]) -> None:
+        if self._claude is None:
+            super()._close(out)
+        else:
+            out += self._claude.end()
             self._stop(complete=self._claude.complete, failure=self._claude.failure)
-            return out
-        return super().end()
+
+    def _fail(self, error: APIError, out: list[ModelResponseStream]) -> None:
+        if self._claude is not None:
+            out += self._claude.end()
+        super()._fail(error, out)
 
     def _take(self, name: str, fields: dict[str, Any], out: list[ModelResponseStream]) -> None:
         if self._is_error(fields, name):
@@ -66,8 +70,8 @@ class _InvokeReading(BedrockReading):
             self._take_object(fields, out)
         else:
             try:
-                payload: Any = json.loads(base64.b64decode(fields["bytes"], validate=True))
-            except (ValueError, TypeError, RecursionError, binascii.Error) as error:
+                payload = self._parse(base64.b64decode(fields["bytes"], validate=True))
+            except (ValueError, TypeError) as error:
                 self._fail(self._invalid(f"The provider sent a chunk that is not JSON in base64 ({error})", ""), out)
                 return
             if isinstance(payload, dict):
@@ -77,9 +81,9 @@ class _InvokeReading(BedrockReading):
 
     def _take_whole(self, payload: dict[str, Any], out: list[ModelResponseStream]) -> bool:
         if payload.get("type") == "message":
-            claude = AnthropicReading(self._request, {**self._headers, "content-type": "application/json"})
-            out += claude.feed(json.dumps(payload).encode()) + claude.end()
-            self._stop(complete=claude.complete, failure=claude.failure)
+            self._claude = AnthropicReading(self._request, self._headers)
+            out += self._claude.take_answer(payload)
+            self._close(out)
             return True
         if "output" in payload:
             return super()._take_whole(payload, out)
@@ -123,9 +127,11 @@ class _InvokeReading(BedrockReading):
             self._usage = payload["usage"]
         for name, place in _COUNTS.items():
             if isinstance(payload.get(name), int | float):
-                self._usage = {**self._usage, place: int(payload[name])}
+                self._usage = {**self._usage, place: whole_number(payload[name])}
         choices = [_openai_choice(choice) for choice in objects(payload.get("choices"))] or self._texts(payload)
-        self._seen.update(choice["index"] for choice in choices if isinstance(choice.get("index"), int))
+        for choice in choices:
+            if isinstance(choice.get("index"), int):
+                (self._begun.discard if choice.get("finish_reason") else self._begun.add)(choice["index"])
         if choices or ("choices" in payload and self._usage):
             shared = {**self._shared, **{name: payload[name] for name in _SHARED if payload.get(name)}}
             yield {**shared, "choices": choices, "usage": self._usage or None}
@@ -160,7 +166,7 @@ class _InvokeReading(BedrockReading):
         text, reason = payload.get("text"), _reason(payload)
         if reason is None:
             return [_choice(payload.get("index"), text, None)] if isinstance(text, str) else []
-        places = [payload["index"]] if "index" in payload else sorted(self._seen) or [0]
+        places = [payload["index"]] if "index" in payload else sorted(self._begun) or [0]
         return [_choice(place, text, reason) for place in places]
 
     def _take_metrics(self, metrics: dict[str, Any], beside: dict[str, Any], out: list[ModelResponseStream]) -> None:
@@ -173,7 +179,7 @@ class _InvokeReading(BedrockReading):
     def _take_claude(self, payload: dict[str, Any], out: list[ModelResponseStream]) -> None:
         if self._claude is None:
             self._claude = AnthropicReading(self._request, self._headers)
-        out += self._claude.take_event(payload)
+        out += self._claude.take_event(payload, ragged=self._ragged)
         if self._claude.complete or self._claude.failure is not None:
             self._stop(complete=self._claude.complete, failure=self._claude.failure)
 

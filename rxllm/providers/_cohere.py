@@ -189,7 +189,7 @@ class _Reading(StreamReading):
         for call in objects(fields.get("tool_calls")):
             name = _text(call.get("name"))
             arguments = json.dumps(call.get("parameters") or {}, ensure_ascii=False, separators=(",", ":"))
-            told = f"{self._id} {self._calls} {name} {arguments}".encode("utf-8", "replace")
+            told = f"{self._id[:200]} {self._calls} {name} {arguments}".encode("utf-8", "replace")
             call_id = f"call_{hashlib.sha256(told).hexdigest()[:24]}"
             function = {"name": name, "arguments": arguments}
             calls.append({"index": self._calls, "id": call_id, "type": "function", "function": function})
@@ -267,14 +267,14 @@ def _said(text: Any) -> dict[str, Any]:
 
 def _content(parts: list[Any]) -> dict[str, Any]:
     """Parts of a message's content, text and thinking, as a delta."""
-    delta: dict[str, Any] = {}
+    texts: dict[str, list[str]] = {}
     for part in parts:
         said = {"text": part} if isinstance(part, str) else mapping(part)
         for name, field in (("text", "content"), ("thinking", "reasoning_content")):
             text = _text(said.get(name))
             if text:
-                delta[field] = delta.get(field, "") + text
-    return delta
+                texts.setdefault(field, []).append(text)
+    return {field: "".join(pieces) for field, pieces in texts.items()}
 
 
 def _call(call: dict[str, Any], index: Any) -> dict[str, Any]:
@@ -305,7 +305,11 @@ def _logprobs(said: Any) -> dict[str, Any] | None:
     if not numbers:
         return None
     text = _text(fields.get("text"))
-    item = {"token": text, "logprob": sum(numbers), "bytes": list(text.encode("utf-8", "replace")), "top_logprobs": []}
+    try:
+        logprob = sum(numbers)
+    except OverflowError:  # a whole number that no float can hold
+        return None
+    item = {"token": text, "logprob": logprob, "bytes": list(text.encode("utf-8", "replace")), "top_logprobs": []}
     return {"content": [{**item, "token_ids": fields.get("token_ids")}]}
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final, cast
 
-from rxllm._decoders._sse import NamedEvent, SSEDecoder
+from rxllm._decoders._events import NamedEvent
+from rxllm._decoders._json import parse, whole_text
+from rxllm._decoders._sse import SSEDecoder
 from rxllm._headers import request_id_of
 from rxllm.exceptions import (
     APIError,
@@ -30,7 +32,7 @@ from rxllm.exceptions import (
 )
 from rxllm.types import Request
 
-__all__ = ["excerpt", "response_error", "stream_error"]
+__all__ = ["response_error", "stream_error"]
 
 _LONGEST_MESSAGE: Final = 4000
 
@@ -130,8 +132,8 @@ def response_error(request: Request, status: int, headers: Mapping[str, str], bo
     """
     text = body.decode("utf-8", "replace").strip()
     try:
-        payload: Any = json.loads(text)
-    except (ValueError, RecursionError):
+        payload: Any = parse(text)
+    except ValueError:
         payload = _event(body) or text
     said = _Said(payload)
     if not said.message:
@@ -149,20 +151,13 @@ def stream_error(request: Request, status: int, headers: Mapping[str, str], payl
     >>> type(error).__name__, str(error), error.code, error.status_code
     ('BadGatewayError', 'Upstream is down', '502', 200)
     """
+    payload = whole_text(payload)
     said = _Said(payload)
     if not said.message:
-        said.message = f"The provider sent an error without words: {_shortened(excerpt(payload), 200)}"
+        said.message = f"The provider sent an error without words: {_shortened(json.dumps(payload), 200)}"
     words = [word.lower() for word in (said.code, said.type) if word]
     named = said.status or next((_BY_WORD[word] for word in words if word in _BY_WORD), 0)
     return _error(request, said, _class_of(named), status, headers, payload)
-
-
-def excerpt(payload: object) -> str:
-    """Some JSON as text, for a message."""
-    try:
-        return json.dumps(payload)
-    except RecursionError:
-        return "JSON that is nested too deeply"
 
 
 class _Said:
@@ -200,7 +195,7 @@ def _error(
 ) -> APIError:
     code, type_ = said.code, said.type
     if kind is BadRequestError:
-        said_in_all = f"{code} {type_} {said.message}".lower()
+        said_in_all = f"{(code or '')[:200]} {(type_ or '')[:200]} {said.message}".lower()
         kind = next((refined for refined, pattern in _REFINED if pattern.search(said_in_all)), kind)
     if type_ is None and "x-amzn-errortype" in headers:
         type_ = headers["x-amzn-errortype"].partition(":")[0]
@@ -246,8 +241,8 @@ def _raw(error: Any) -> Any:
     if not isinstance(raw, str):
         return raw
     try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):
+        return parse(raw)
+    except ValueError:
         return raw
 
 
@@ -258,8 +253,8 @@ def _event(body: bytes) -> dict[str, Any] | None:
     decoder = SSEDecoder(limit=len(body))
     for event in decoder.feed(body) + decoder.flush():
         try:
-            payload: Any = json.loads(event.data if isinstance(event, NamedEvent) else event)
-        except (ValueError, RecursionError):
+            payload: Any = parse(event.data if isinstance(event, NamedEvent) else event)
+        except ValueError:
             continue
         if isinstance(payload, dict):
             return cast("dict[str, Any]", payload)
@@ -269,7 +264,8 @@ def _event(body: bytes) -> dict[str, Any] | None:
 def _words(payload: Any, names: tuple[str, ...] = _WORDS, depth: int = 0) -> str:
     """The provider's own words, by the first of ``names``, in an error of any shape; empty where it has none."""
     if isinstance(payload, str):
-        text = payload.strip()
+        # No more than will be shown: it may be looked at several times on the way up.
+        text = _shortened(payload.strip(), _LONGEST_MESSAGE)
         return "" if text[:1] == "<" else text
     if depth > 8:
         return ""
@@ -308,12 +304,21 @@ def _from_status(status: int, headers: Mapping[str, str], text: str) -> str:
     if text.startswith("<"):
         import html
 
-        found = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-        title = " ".join(html.unescape(found[1]).split()) if found else ""
+        title = " ".join(html.unescape(_title(text)).split())
         return (
             f"{phrase}: {_shortened(title, 200)}" if title and title not in phrase else f"{phrase}, with a page of HTML"
         )
     return f"{phrase}: {_shortened(text, 200)}"
+
+
+def _title(page: str) -> str:
+    """What stands between the tags of a page's title, or a piece of it."""
+    tag = re.search("<title", page, re.IGNORECASE)
+    begin = page.find(">", tag.end()) + 1 if tag else 0
+    if not begin:
+        return ""
+    end = re.search("</title", page[begin:], re.IGNORECASE)
+    return page[begin:][: end.start()][:1000] if end else ""
 
 
 def _first(members: list[dict[str, Any]], *names: str) -> str | None:

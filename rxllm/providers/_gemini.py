@@ -2,18 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final, cast
 
+from rxllm._decoders._events import Decoder
 from rxllm._decoders._json_array import JSONArrayDecoder
-from rxllm._decoders._sse import Event
 from rxllm.exceptions import APIError
 from rxllm.providers._base import HTTPRequest, Provider
 from rxllm.providers._errors import response_error
 from rxllm.providers._gemini_arguments import PartialArguments
 from rxllm.providers._gemini_request import gemini_request, vertex_request
-from rxllm.providers._reading import StreamReading, objects
+from rxllm.providers._reading import StreamReading, objects, whole_number
 from rxllm.types import ModelResponseStream, Request
 
 __all__ = ["Gemini", "VertexGemini"]
@@ -101,6 +102,48 @@ class _Call:
         self.whole: object = None  # arguments that came in one piece
 
 
+# The bytes of UTF-8 that begin no character.
+_CONTINUATIONS: Final = bytes(range(0x80, 0xC0))
+_BLOCK: Final = 1024
+_MOST_SEARCHED: Final = 1 << 28
+
+
+class _Text:
+    """The text of a candidate, whose places the provider counts in bytes and OpenAI's shape in characters.
+
+    Finding a place costs the same wherever it is, and no more than 256 MiB in all are searched for what is quoted.
+    """
+
+    __slots__ = ("_blocks", "_searched", "utf8")
+
+    def __init__(self) -> None:
+        self.utf8 = bytearray()
+        self._blocks: list[int] = [0]  # the characters before each block of bytes
+        self._searched = 0
+
+    def add(self, text: str) -> None:
+        self.utf8 += text.encode("utf-8", "replace")
+
+    def find(self, quote: bytes) -> int:
+        """Where a quotation begins, in bytes; -1 where it is not found."""
+        if self._searched > _MOST_SEARCHED:
+            return -1
+        self._searched += len(self.utf8)
+        return self.utf8.find(quote)
+
+    def character(self, place: int) -> int:
+        """How many whole characters there are before a byte."""
+        blocks = self._blocks
+        while len(blocks) <= place // _BLOCK:
+            blocks.append(blocks[-1] + self._begun((len(blocks) - 1) * _BLOCK, len(blocks) * _BLOCK))
+        block = place // _BLOCK
+        cut = place < len(self.utf8) and self.utf8[place] in _CONTINUATIONS
+        return blocks[block] + self._begun(block * _BLOCK, place) - cut
+
+    def _begun(self, start: int, end: int) -> int:
+        return len(self.utf8[start:end].translate(None, _CONTINUATIONS))
+
+
 class _Candidate:
     """What is known of one candidate."""
 
@@ -109,7 +152,7 @@ class _Candidate:
     def __init__(self) -> None:
         self.calls = 0
         self.current: _Call | None = None
-        self.text: list[str] = []
+        self.text = _Text()
         self.sources: list[dict[str, Any]] = []
         self.annotated: set[tuple[Any, ...]] = set()
         self.beside: dict[str, Any] = {}
@@ -123,15 +166,8 @@ class _Reading(StreamReading):
         self._candidates: dict[int, _Candidate] = {}
         self._vertex = request.provider == "vertex_ai"
 
-    def _look(self, data: bytes) -> Callable[[bytes], list[Event]] | None:
-        if not (self.complete or self.failure is not None or self._ending):
-            start = (bytes(self._body[:4096]) + data[:4096]).removeprefix(b"\xef\xbb\xbf").lstrip()
-            if start.startswith(b"["):
-                self._body += data
-                self._decoder = JSONArrayDecoder()
-                self._decode = self._decoder.feed
-                return self._decode
-        return super()._look(data)
+    def _own_decoder(self, start: bytes) -> Decoder | None:
+        return JSONArrayDecoder(self._limit) if start.startswith(b"[") else None
 
     def _is_error(self, fields: dict[str, Any], name: str) -> bool:
         if "candidates" in fields or "usageMetadata" in fields or "promptFeedback" in fields:
@@ -143,11 +179,7 @@ class _Reading(StreamReading):
         if isinstance(wrapped, dict) and "candidates" not in fields:
             fields = cast("dict[str, Any]", wrapped)  # as Google's batches and assistants wrap it
         failed = self._is_error(fields, name)
-        try:
-            choices = [self._choice(candidate) for candidate in objects(fields.get("candidates"))]
-        except RecursionError:
-            self._fail(self._invalid("The provider sent an event that is nested too deeply", ""), out)
-            return
+        choices = [self._choice(candidate) for candidate in objects(fields.get("candidates"))]
         if not choices:
             choices = self._blocked(fields.get("promptFeedback"))
         chunk: dict[str, Any] = {"object": "chat.completion.chunk", "choices": choices}
@@ -188,8 +220,10 @@ class _Reading(StreamReading):
         content = candidate.get("content")
         parts = objects(cast("dict[str, Any]", content).get("parts")) if isinstance(content, dict) else []
         delta: dict[str, Any] = {}
+        texts: dict[str, list[str]] = {}
         for part in parts:
-            _add_part(delta, part, known)
+            _add_part(delta, texts, part, known)
+        delta.update((name, "".join(pieces)) for name, pieces in texts.items())
         native = _enum(candidate.get("finishReason"), _VERTEX_FINISH if self._vertex else _FINISH)
         choice: dict[str, Any] = {"index": index, "delta": delta}
         if native and native != "FINISH_REASON_UNSPECIFIED":
@@ -199,7 +233,7 @@ class _Reading(StreamReading):
                 if candidate.get(theirs):
                     _specific(delta)[ours] = candidate[theirs]
         if isinstance(delta.get("content"), str):
-            known.text.append(delta["content"])
+            known.text.add(delta["content"])
         for theirs, ours in _BESIDE.items():
             said = candidate.get(theirs)
             if isinstance(said, dict) and said and known.beside.get(ours) != said:
@@ -207,6 +241,9 @@ class _Reading(StreamReading):
                 known.beside[ours] = said
                 _specific(delta)[ours] = [said]
                 self._annotate(delta, known, ours, cast("dict[str, Any]", said))
+        for call in delta.get("tool_calls", ()):
+            if "arguments" in call["function"]:
+                call["function"]["arguments"] = "".join(call["function"]["arguments"])
         logprobs = _logprobs(candidate.get("logprobsResult"))
         if logprobs:
             choice["logprobs"] = {"content": logprobs}
@@ -250,7 +287,7 @@ class _Reading(StreamReading):
         """Gives calls that came without an id one of their own: the same for the same answer, however it is cut."""
         for call in choice["delta"].get("tool_calls", ()):
             if call.get("id") == "":
-                seed = f"{response_id}/{choice['index']}/{call['index']}/{call['function'].get('name')}"
+                seed = f"{response_id[:200]}/{choice['index']}/{call['index']}/{call['function'].get('name')}"
                 call["id"] = f"call_{hashlib.sha256(seed.encode('utf-8', 'replace')).hexdigest()[:24]}"
 
 
@@ -276,8 +313,8 @@ def _specific(holder: dict[str, Any]) -> dict[str, Any]:
 # -- parts
 
 
-def _add_part(delta: dict[str, Any], part: dict[str, Any], known: _Candidate) -> None:
-    """Puts one part of a candidate's content where it belongs in the delta."""
+def _add_part(delta: dict[str, Any], texts: dict[str, list[str]], part: dict[str, Any], known: _Candidate) -> None:
+    """Puts one part of a candidate's content where it belongs in the delta, or among the pieces of its texts."""
     signature = part.get("thoughtSignature")
     text = part.get("text")
     call = part.get("functionCall")
@@ -289,7 +326,7 @@ def _add_part(delta: dict[str, Any], part: dict[str, Any], known: _Candidate) ->
     elif isinstance(text, str):
         name = "reasoning_content" if part.get("thought") else "content"
         if text:
-            delta[name] = delta.get(name, "") + text
+            texts.setdefault(name, []).append(text)
         if signature and part.get("thought"):
             block = {"type": "thinking", "thinking": text, "signature": signature}
             delta.setdefault("thinking_blocks", []).append(block)
@@ -364,13 +401,12 @@ def _end_call(delta: dict[str, Any], known: _Candidate) -> None:
 
 
 def _add_arguments(delta: dict[str, Any], call: _Call, text: str) -> None:
-    """More of a call's arguments, on the piece of it that this delta has already, if any."""
+    """More of a call's arguments, in pieces, on what this delta has of it already, if anything."""
     calls: list[dict[str, Any]] = delta.setdefault("tool_calls", [])
     if calls and calls[-1]["index"] == call.index:
-        function = calls[-1]["function"]
-        function["arguments"] = function.get("arguments", "") + text
+        calls[-1]["function"].setdefault("arguments", []).append(text)
     else:
-        calls.append({"index": call.index, "function": {"arguments": text}})
+        calls.append({"index": call.index, "function": {"arguments": [text]}})
 
 
 # -- sources
@@ -379,28 +415,26 @@ def _add_arguments(delta: dict[str, Any], call: _Call, text: str) -> None:
 def _grounding(said: dict[str, Any], known: _Candidate) -> Iterator[dict[str, Any]]:
     """Which stretch of the text stands on which source. The provider counts bytes, OpenAI's shape characters."""
     known.sources = objects(said.get("groundingChunks")) or known.sources
-    text = "".join(known.text).encode("utf-8", "replace")
     for support in objects(said.get("groundingSupports")):
         segment = support.get("segment")
         places = support.get("groundingChunkIndices")
         if not isinstance(segment, dict) or not isinstance(places, list):
             continue
         stretch = cast("dict[str, Any]", segment)
-        start, end = _stretch(stretch.get("startIndex"), stretch.get("endIndex"), stretch.get("text"), text)
+        start, end = _stretch(stretch.get("startIndex"), stretch.get("endIndex"), stretch.get("text"), known.text)
         for place in cast("list[object]", places):
             if not isinstance(place, int) or not 0 <= place < len(known.sources):
                 continue
-            for source in known.sources[place].values():
+            for source in islice(known.sources[place].values(), 8):  # one, of a kind that is not known beforehand
                 if isinstance(source, dict) and isinstance(url := cast("dict[str, Any]", source).get("uri"), str):
                     title = cast("dict[str, Any]", source).get("title")
                     yield _annotation(start, end, url, title)
 
 
 def _citations(said: dict[str, Any], known: _Candidate) -> Iterator[dict[str, Any]]:
-    text = "".join(known.text).encode("utf-8", "replace")
     for source in objects(said.get("citationSources")) or objects(said.get("citations")):
         if isinstance(url := source.get("uri"), str):
-            start, end = _stretch(source.get("startIndex"), source.get("endIndex"), None, text)
+            start, end = _stretch(source.get("startIndex"), source.get("endIndex"), None, known.text)
             yield _annotation(start, end, url, source.get("title"))
 
 
@@ -408,16 +442,17 @@ def _annotation(start: int, end: int, url: str, title: Any) -> dict[str, Any]:
     return {"start_index": start, "end_index": end, "url": url, "title": title if isinstance(title, str) else ""}
 
 
-def _stretch(start: Any, end: Any, quoted: Any, text: bytes) -> tuple[int, int]:
+def _stretch(start: Any, end: Any, quoted: Any, text: _Text) -> tuple[int, int]:
     """The first character of a stretch that is given in bytes of the text, and the one behind its last."""
-    first = min(max(start, 0), len(text)) if isinstance(start, int) else 0
-    last = min(max(end, first), len(text)) if isinstance(end, int) else len(text)
+    length = len(text.utf8)
+    first = min(max(start, 0), length) if isinstance(start, int) else 0
+    last = min(max(end, first), length) if isinstance(end, int) else length
     if isinstance(quoted, str):
         quote = quoted.encode("utf-8", "replace")
-        if text[first:last] != quote and (found := text.find(quote)) >= 0:
+        told = last - first == len(quote) and text.utf8.startswith(quote, first)
+        if not told and (found := text.find(quote)) >= 0:
             first, last = found, found + len(quote)
-    before = text[:first].decode("utf-8", "ignore")
-    return len(before), len(before) + len(text[first:last].decode("utf-8", "ignore"))
+    return text.character(first), text.character(last)
 
 
 # -- usage, logprobs, time
@@ -458,7 +493,7 @@ def _usage(said: Any) -> dict[str, Any] | None:
 
 
 def _count(fields: dict[str, Any], *names: str) -> int:
-    return next((value for name in names if isinstance(value := fields.get(name), int)), 0)
+    return next((whole_number(value) for name in names if isinstance(value := fields.get(name), int)), 0)
 
 
 def _by_modality(details: Any) -> dict[str, Any]:
@@ -470,7 +505,7 @@ def _by_modality(details: Any) -> dict[str, Any]:
             modality = _MODALITIES[modality] if 0 <= modality < len(_MODALITIES) else None
         if isinstance(modality, str) and isinstance(count, int):
             name = f"{modality.lower()}_tokens"
-            counts[name] = counts.get(name, 0) + count
+            counts[name] = counts.get(name, 0) + whole_number(count)
     return counts
 
 

@@ -102,7 +102,7 @@ def _steps(path: str) -> list[_Step]:
         name, index, single, double = match.groups()
         quoted = single if double is None else double
         if index is not None:
-            steps.append(int(index))
+            steps.append(int(index[-9:]))  # no array is longer; int() refuses numbers of thousands of digits
         elif quoted is not None:
             steps.append(re.sub(r"\\(.)", r"\1", quoted))
         elif name is not None:

@@ -93,12 +93,13 @@ class Normalizer:
     ('stop', 'eos', 2)
     """
 
-    __slots__ = ("_choices", "_held", "_include_usage", "_n", "_usage", "_usage_chunk")
+    __slots__ = ("_choices", "_held", "_include_usage", "_n", "_unfinished", "_usage", "_usage_chunk")
 
     def __init__(self, request: Request) -> None:
         self._n = request.n
         self._include_usage = request.include_usage
         self._choices: dict[int, _Choice] = {}
+        self._unfinished = 0  # of these, how many have no finish reason yet
         self._held: ModelResponseStream | None = None
         self._usage: Usage | None = None
         self._usage_chunk: ModelResponseStream | None = None  # what it came with
@@ -111,8 +112,7 @@ class Normalizer:
     @property
     def finished(self) -> bool:
         """Whether every choice that was asked for, and every one that came, has its finish reason."""
-        choices = self._choices
-        return len(choices) >= self._n and all(choice.finish is not None for choice in choices.values())
+        return len(self._choices) >= self._n and not self._unfinished
 
     def add(self, chunk: ModelResponseStream, out: list[ModelResponseStream]) -> None:
         """Takes a chunk in, and puts on ``out`` what can be given by now. The chunk may be changed.
@@ -154,6 +154,7 @@ class Normalizer:
             known = self._choices.get(choice.index)
             if known is None:
                 known = self._choices[choice.index] = _Choice()
+                self._unfinished += 1
                 _tidy(delta, known)
                 delta.role = delta.role or "assistant"
             elif delta.__pydantic_fields_set__ != _CONTENT_ALONE:
@@ -167,6 +168,8 @@ class Normalizer:
                     choice.finish_reason = None
                 if choice.finish_reason in _BROKEN or choice.native_finish_reason in _BROKEN:
                     failed = choice
+                if known.finish is None and choice.finish_reason is not None:
+                    self._unfinished -= 1
                 finishes = _settle(choice, known) or finishes
             if choice.__pydantic_extra__ and choice.__pydantic_extra__.get("error"):
                 failed = choice
@@ -193,7 +196,9 @@ class Normalizer:
         if usage is None or usage_chunk is None:
             return out
         if not usage.total_tokens:
-            usage.total_tokens = usage.prompt_tokens + usage.completion_tokens
+            total = usage.prompt_tokens + usage.completion_tokens
+            if total.bit_length() < 64:  # of a number without reason the sum may be too long to be written
+                usage.total_tokens = total
         if held is None or self._include_usage:
             out.append(self._carrier(usage_chunk, usage))
         elif not usage_chunk.choices and usage_chunk.__pydantic_extra__:

@@ -145,20 +145,21 @@ class _Reading(StreamReading):
             delta["content"] = content
         if thinking:
             delta["reasoning_content"] = thinking
-        calls = [self._call(call, fields) for call in objects(message.get("tool_calls"))]
+        created = str(fields.get("created_at"))[:200]
+        calls = [self._call(call, created) for call in objects(message.get("tool_calls"))]
         if calls:
             delta["tool_calls"] = calls
         if beside:
             delta["provider_specific_fields"] = beside
         return delta
 
-    def _call(self, call: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    def _call(self, call: dict[str, Any], created: str) -> dict[str, Any]:
         """A tool call, which always comes whole. Older servers give it no id: it gets one that stays the same."""
         function = mapping(call.get("function"))
         name, said = function.get("name") or "", function.get("arguments")
         arguments = said if isinstance(said, str) else json.dumps(said or {}, ensure_ascii=False, separators=(",", ":"))
         position, self._calls = self._calls, self._calls + 1
-        told = f"{fields.get('created_at')} {position} {name} {arguments}".encode("utf-8", "replace")
+        told = f"{created} {position} {name} {arguments}".encode("utf-8", "replace")
         call_id = call.get("id") or f"call_{hashlib.sha256(told).hexdigest()[:24]}"
         function = {"name": name, "arguments": arguments}
         return {"index": position, "id": call_id, "type": "function", "function": function}

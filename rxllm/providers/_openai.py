@@ -5,7 +5,7 @@ from typing import Any, Final, cast
 
 from pydantic import BaseModel, ValidationError
 
-from rxllm._decoders._sse import Event
+from rxllm._decoders._events import Event
 from rxllm.exceptions import APIError
 from rxllm.providers._base import HTTPRequest, Provider
 from rxllm.providers._errors import response_error
@@ -15,6 +15,9 @@ from rxllm.providers._requests import endpoint, json_request, json_schema, param
 from rxllm.types import ModelResponseStream, Request
 
 __all__ = ["OpenAIChat"]
+
+# A larger event is looked at before it is made a chunk: it may hold any number of choices.
+_SMALL: Final = 1 << 16
 
 _ONLY_IN_ANSWERS: Final = ("thinking_blocks", "provider_specific_fields", "annotations", "parsed")
 
@@ -74,7 +77,7 @@ class _Reading(StreamReading):
     def _take_events(self, events: list[Event], out: list[ModelResponseStream]) -> None:
         validate, add, halves = self._validate_json, self._normalizer.add, self._halves
         for event in events:
-            if not halves:
+            if not halves and len(event) < _SMALL:
                 try:
                     chunk = validate(event)
                     extra = chunk.__pydantic_extra__
@@ -112,12 +115,17 @@ class _Reading(StreamReading):
         choices = objects(payload.get("choices"))
         if not choices:
             return False
-        shared = {key: value for key, value in payload.items() if key != "choices"}
+        if self._has_too_many(payload, out):
+            return True
+        # What is said beside the choices goes on the first of them, and what is said on each chunk of a stream on all.
+        beside = {key: value for key, value in payload.items() if key not in ("choices", "usage")}
+        shared = {key: beside[key] for key in ModelResponseStream.model_fields if key in beside}
         whole = any("message" in choice for choice in choices)
         for position, choice in enumerate(choices):
-            fields = {**shared, "object": "chat.completion.chunk", "choices": [_as_delta(choice)]}
-            if position + 1 < len(choices):
-                fields.pop("usage", None)
+            fields = {**shared, **beside, "object": "chat.completion.chunk", "choices": [_as_delta(choice)]}
+            beside = {}
+            if position + 1 == len(choices) and "usage" in payload:
+                fields["usage"] = payload["usage"]
             self._take("", fields, out)
             if self.failure is not None:
                 return True
@@ -150,7 +158,7 @@ def _flatten(delta: Any) -> None:
     if thoughts:
         fields["reasoning_content"] = "".join(thoughts)
     if others:
-        fields["provider_specific_fields"] = {**(fields.get("provider_specific_fields") or {}), "content": others}
+        fields["provider_specific_fields"] = {**mapping(fields.get("provider_specific_fields")), "content": others}
 
 
 def _has_content(fields: dict[str, Any]) -> bool:

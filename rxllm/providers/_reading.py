@@ -7,39 +7,34 @@ shape of an OpenAI chunk and hands it to ``_take_chunk``, and calls ``_finish`` 
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, Protocol, cast
+from typing import Any, ClassVar, Final, cast
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from rxllm._decoders._events import MAX_EVENT_BYTES, Decoder, Event, NamedEvent, too_large
+from rxllm._decoders._json import parse, parse_loosely, whole_text
 from rxllm._decoders._ndjson import NDJSONDecoder
-from rxllm._decoders._sse import Event, NamedEvent, SSEDecoder
+from rxllm._decoders._sse import SSEDecoder
 from rxllm._headers import request_id_of
 from rxllm.exceptions import APIError, APIResponseValidationError
-from rxllm.providers._errors import excerpt, stream_error
+from rxllm.providers._errors import stream_error
 from rxllm.providers._normalize import BrokenAnswer, Normalizer
 from rxllm.types import ModelResponseStream, Request
 
-__all__ = ["Decoder", "StreamReading", "mapping", "objects", "whole_number"]
+__all__ = ["StreamReading", "mapping", "objects", "whole_number"]
 
-_LARGEST_BODY: Final = 32 << 20
+_BOM: Final = b"\xef\xbb\xbf"
 _SSE_STARTS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
-
-
-class Decoder(Protocol):
-    """Bytes to events."""
-
-    def feed(self, data: bytes) -> list[Event]:
-        """The events that ``data`` completes."""
-        ...
-
-    def flush(self) -> list[Event]:
-        """The last event, where the body ended within it."""
-        ...
+# What is looked at to tell what a body is.
+_BEGINNING: Final = 4096
 
 
 class StreamReading:
     """One response body being read. What it is, an event stream or a whole JSON object, its first bytes say.
+
+    No more of it is held than ``max_event_bytes`` among the request's parameters says, 32 MiB where it says nothing: a
+    larger event, or a larger body that is no stream, is a failure.
 
     Attributes:
         json_lines: whether the provider streams JSON objects, one a line; one over several lines is a whole body still.
@@ -53,11 +48,14 @@ class StreamReading:
         self.failure: APIError | None = None
         self._request = request
         self._headers = headers
+        self._limit: int = request.params.get("max_event_bytes") or MAX_EVENT_BYTES
         self._normalizer = Normalizer(request)
         self._decoder: Decoder | None = None
         self._decode: Callable[[bytes], list[Event]] | None = None  # while there is an event stream to be read
         self._body = bytearray()  # what came before it was known for an event stream
+        self._fresh = True  # a byte order mark may still come
         self._halves: dict[tuple[str, ...], str] = {}  # high surrogates whose low half has not come yet
+        self._ragged = False  # some events had halves of surrogate pairs, which may be kept anywhere by now
         self._ending = False
 
     def feed(self, data: bytes) -> list[ModelResponseStream]:
@@ -82,7 +80,7 @@ class StreamReading:
     def end(self) -> list[ModelResponseStream]:
         """The body has ended, or broken off: what was held back. ``complete`` tells whether the end was proven."""
         out: list[ModelResponseStream] = []
-        if self.complete or self.failure is not None:
+        if self.complete or self.failure is not None or self._ending:
             return out
         self._ending = True
         decoder = self._decoder
@@ -92,8 +90,7 @@ class StreamReading:
             self._decode = lambda _: decoder.flush()
             out += self.feed(b"")
         if not self.complete and self.failure is None:
-            out += self._normalizer.close()
-            self._stop(complete=self._normalizer.finished)
+            self._close(out)
         return out
 
     # -- what a dialect says
@@ -113,6 +110,15 @@ class StreamReading:
         if name or "choices" in fields or "usage" in fields:
             return False
         return any(fields.get(words) for words in ("message", "detail", "msg", "errors"))
+
+    def _own_decoder(self, start: bytes) -> Decoder | None:
+        """The decoder of a framing that this dialect alone has, if the body's first bytes, no white space, say so."""
+        return None
+
+    def _close(self, out: list[ModelResponseStream]) -> None:
+        """The body has ended without the provider's own end: whether the answer is whole, its finish reasons tell."""
+        out += self._normalizer.close()
+        self._stop(complete=self._normalizer.finished)
 
     def _finish(self, out: list[ModelResponseStream]) -> None:
         """The provider's own end. Before any choice it ends nothing."""
@@ -138,11 +144,24 @@ class StreamReading:
             self._finish(out)
         elif text:
             try:
-                payload: Any = json.loads(text)
-            except (ValueError, RecursionError) as error:
+                payload = self._parse(text)
+            except ValueError as error:
                 self._take_garbage(name, text, str(error), out)
             else:
                 self._take_json(name, payload, out)
+
+    def _parse(self, text: str | bytes) -> Any:
+        """The JSON of an event.
+
+        Raises:
+            ValueError: it is none.
+        """
+        try:
+            return from_json(text)
+        except ValueError:
+            payload = parse_loosely(text)
+        self._ragged = True
+        return payload
 
     def _take_garbage(self, name: str, text: str, reason: str, out: list[ModelResponseStream]) -> None:
         if self._ending:
@@ -158,20 +177,38 @@ class StreamReading:
         elif name == "error" or _is_error_list(payload):
             self._fail(self._stream_error(payload), out)
         elif not name:
-            self._fail(self._invalid("The provider sent an event that is no JSON object", excerpt(payload)), out)
+            self._fail(self._invalid("The provider sent an event that is no JSON object", json.dumps(payload)), out)
 
     def _take_chunk(self, fields: dict[str, Any], out: list[ModelResponseStream]) -> None:
         """A chunk in the OpenAI shape, which may need repair; of a gateway that does not stream, a whole completion."""
+        if self._has_too_many(fields, out):
+            return
         for choice in objects(fields.get("choices")):
             if "message" in choice and "delta" not in choice:
                 choice["delta"] = choice.pop("message")
-        self._join_halves(fields)
+        if self._ragged:
+            self._join_halves(fields)
+            fields = whole_text(fields)
         chunk = self._repaired(fields, out)
         if chunk is not None:
             try:
                 self._normalizer.add(chunk, out)
             except BrokenAnswer as broken:
                 self._fail(self._stream_error(broken.said), out)
+
+    def _has_too_many(self, fields: dict[str, Any], out: list[ModelResponseStream]) -> bool:
+        """Fails, and says so, where there are more choices and calls than anybody asks for.
+
+        Each becomes an object that takes five hundred times the bytes that it came in.
+        """
+        choices = fields.get("choices")
+        count = len(cast("Any", choices)) if isinstance(choices, list) else 0
+        for choice in objects(choices)[: _MOST_CHOICES + 1]:
+            calls = mapping(choice.get("delta") or choice.get("message")).get("tool_calls")
+            count += len(cast("Any", calls)) if isinstance(calls, list) else 0
+        if count > _MOST_CHOICES:
+            self._fail(self._invalid(f"The provider sent {count:,} choices and calls at once", ""), out)
+        return count > _MOST_CHOICES
 
     def _repaired(self, fields: dict[str, Any], out: list[ModelResponseStream]) -> ModelResponseStream | None:
         """The chunk, with repairs where the model refuses a value; a failure where there is none."""
@@ -180,6 +217,8 @@ class StreamReading:
             try:
                 return ModelResponseStream.model_validate(fields)
             except ValidationError as error:
+                if error.error_count() > _MOST_REPAIRS:
+                    break
                 wrong = [
                     (problem["loc"], problem["msg"])
                     for problem in error.errors(include_url=False, include_context=False, include_input=False)
@@ -190,7 +229,7 @@ class StreamReading:
                 places = ", ".join(f"{'.'.join(map(str, place))}: {message}" for place, message in wrong[:3])
                 reason = f" ({places})"
                 break
-        self._fail(self._invalid(f"The provider sent an event that is no chunk{reason}", excerpt(fields)), out)
+        self._fail(self._invalid(f"The provider sent an event that is no chunk{reason}", json.dumps(fields)), out)
         return None
 
     def _join_halves(self, fields: dict[str, Any]) -> None:
@@ -225,49 +264,64 @@ class StreamReading:
         texts[name] = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
     def _stop(self, *, complete: bool = False, failure: APIError | None = None) -> None:
-        """Nothing is read any more."""
+        """Nothing is read, or held, any more."""
         self.complete = complete
         self.failure = failure
-        self._decode = None
+        self._decode = self._decoder = None
+        self._body = bytearray()
 
     def _look(self, data: bytes) -> Callable[[bytes], list[Event]] | None:
         """What the body is, by its beginning: for an event stream, how to decode it."""
         if self.complete or self.failure is not None or self._ending:
             return None
         body = self._body
-        body += data
-        start = bytes(body[:4096]).removeprefix(b"\xef\xbb\xbf").lstrip()
-        if not start:
-            return None
-        if self.json_lines and start.startswith(b"{"):
-            first = start[1:].lstrip(b" \t\r")
-            if not first:
-                return None
-            if not first.startswith(b"\n"):
-                self._decoder = NDJSONDecoder()
-                self._decode = self._decoder.feed
-                return self._decode
-        if not start.startswith((b"{", b"[", b"<")):
-            if "event-stream" in self._headers.get("content-type", "") or start.startswith(_SSE_STARTS):
-                self._decoder = SSEDecoder()
-                self._decode = self._decoder.feed
-                return self._decode
-            if any(begin.startswith(start) for begin in _SSE_STARTS):
-                return None
-        self.events += 1  # of such a body each piece is progress
-        if len(body) > _LARGEST_BODY:
-            self._stop(failure=self._invalid(f"The provider sent more than {_LARGEST_BODY:,} bytes of no stream", ""))
+        if self._fresh or not body:
+            # White space may come for long before anything else, to keep the connection: it is not held.
+            data = self._after_blanks(bytes(body) + data)
             body.clear()
+        body += data
+        start = bytes(body[:_BEGINNING])
+        if not start or self._fresh:
+            return None
+        decoder = self._own_decoder(start)
+        if decoder is None and not start.startswith((b"{", b"[", b"<")):
+            if "event-stream" in self._headers.get("content-type", "") or start.startswith(_SSE_STARTS):
+                decoder = SSEDecoder(self._limit)
+            elif any(begin.startswith(start) for begin in _SSE_STARTS):
+                return None
+        elif decoder is None and self.json_lines and start.startswith(b"{"):
+            first = start[1:].lstrip(b" \t\r")[:1]
+            if not first and len(start) < _BEGINNING:
+                return None
+            if first not in (b"", b"\n"):
+                decoder = NDJSONDecoder(self._limit)
+        if decoder is not None:
+            self._decoder = decoder
+            self._decode = decoder.feed
+            return decoder.feed
+        self.events += 1  # of such a body each piece is progress
+        if len(body) > self._limit:
+            self._stop(failure=self._invalid(too_large("a body that is no stream", self._limit).message, ""))
         return None
+
+    def _after_blanks(self, data: bytes) -> bytes:
+        """The beginning of the body without a byte order mark, which may not be whole yet, and without white space."""
+        if self._fresh:
+            if len(data) < len(_BOM) and _BOM.startswith(data):
+                return data
+            self._fresh = False
+            data = data.removeprefix(_BOM)
+        return data.lstrip()
 
     def _take_body(self, out: list[ModelResponseStream]) -> None:
         """A body that is no event stream: a whole completion, an error with status 200, or something else."""
-        text = self._body.decode("utf-8", "replace").removeprefix("\ufeff").strip()
+        text = self._body.decode("utf-8", "replace").strip()
+        self._body.clear()
         if not text:
             return
         try:
-            payload: Any = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            payload: Any = parse(text)
+        except ValueError as error:
             if str(error).startswith("Extra data") or not _is_cut_off(text):
                 self._fail(self._no_stream(text), out)
             return
@@ -302,6 +356,11 @@ class StreamReading:
         )
 
 
+_MOST_CHOICES: Final = 1000
+
+# An event with more values than these in wrong places is no chunk.
+_MOST_REPAIRS: Final = 100
+
 # Fields that say something about the answer and are no part of it: unreadable, they are left out.
 _BESIDE_THE_ANSWER: Final = frozenset(
     {"usage", "logprobs", "annotations", "audio", "thinking_blocks", "provider_specific_fields", "system_fingerprint"}
@@ -333,6 +392,10 @@ def _repair(fields: dict[str, Any], place: tuple[int | str, ...]) -> bool:
     return True
 
 
+# More than anyone counts; sums of such numbers can still be written down.
+_HIGHEST_COUNT: Final = 10**15
+
+
 def _is_error_list(payload: Any) -> bool:
     """Gemini wraps an error in a list."""
     return any(item.get("error") for item in objects(payload))
@@ -351,10 +414,9 @@ def mapping(value: Any) -> dict[str, Any]:
 
 
 def whole_number(value: Any) -> int:
-    """A count from JSON, which some providers write as 7.0; 0 where it is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        return 0
-    return int(value)
+    """A count from JSON, which some providers write as 7.0; 0 where it is none, or out of all reason."""
+    counts = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _HIGHEST_COUNT
+    return int(value) if counts else 0
 
 
 def _is_cut_off(text: str) -> bool:

@@ -16,14 +16,16 @@ from rxllm.types import Request
 __all__ = ["content_parts", "endpoint", "json_request", "json_schema", "parameters", "unsupported", "with_entra"]
 
 # Said to us and not to the provider.
-_OURS: Final = frozenset({"api_version", "drop_params", "extra_body", "extra_query", "stream_options"})
+_OURS: Final = frozenset(
+    {"api_version", "drop_params", "extra_body", "extra_query", "max_event_bytes", "stream_options"}
+)
 
 
 def parameters(request: Request, provider: Provider) -> dict[str, Any]:
     """The parameters for the provider, in the OpenAI shape; what the provider has not is refused, or left out.
 
-    ``api_version``, ``drop_params``, ``extra_body``, ``extra_query`` and ``stream_options`` are not among them: they
-    speak to us.
+    ``api_version``, ``drop_params``, ``extra_body``, ``extra_query``, ``max_event_bytes`` and ``stream_options`` are
+    not among them: they speak to us.
 
     Raises:
         UnsupportedParamsError: the provider has not a parameter, and ``drop_params`` was not asked for.

@@ -225,7 +225,7 @@ class _Reading(StreamReading):
     def _kind(self, said: dict[str, Any]) -> str:
         """What an item is. A call of a custom tool that is none of the caller's is a hosted tool's, as xAI has them."""
         kind = str(said.get("type") or "")
-        if kind != "custom_tool_call" or said.get("name") in self._custom or "prompt" in self._request.params:
+        if kind != "custom_tool_call" or str(said.get("name")) in self._custom or "prompt" in self._request.params:
             return kind  # a stored prompt may have tools that are not known here
         return f"hosted {kind}"
 
@@ -398,7 +398,7 @@ class _Reading(StreamReading):
                 self._take_item({"item_id": f"output[{index}]"}, said, out)
 
     def _take_whole(self, payload: dict[str, Any], out: list[ModelResponseStream]) -> bool:
-        status = payload.get("status", "completed")
+        status = str(payload.get("status", "completed"))
         if not isinstance(payload.get("output"), list) or status not in _ENDS:
             return False
         self._take_response(status, payload, out)

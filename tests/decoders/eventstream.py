@@ -5,18 +5,23 @@ import struct
 from binascii import crc32
 from typing import Any
 
-__all__ = ["event", "exception", "message"]
+__all__ = ["event", "exception", "framed", "message"]
+
+
+def framed(headers: bytes, payload: bytes) -> bytes:
+    """One message: lengths, their sum, headers as they are, the payload, the sum of all."""
+    prelude = struct.pack("!II", 16 + len(headers) + len(payload), len(headers))
+    body = prelude + struct.pack("!I", crc32(prelude)) + headers + payload
+    return body + struct.pack("!I", crc32(body))
 
 
 def message(headers: dict[str, str], payload: bytes) -> bytes:
-    """One message: lengths, their sum, headers of strings, the payload, the sum of all."""
+    """One message with headers of strings."""
     block = b"".join(
         bytes([len(name)]) + name.encode() + b"\x07" + struct.pack("!H", len(value.encode())) + value.encode()
         for name, value in headers.items()
     )
-    prelude = struct.pack("!II", 16 + len(block) + len(payload), len(block))
-    body = prelude + struct.pack("!I", crc32(prelude)) + block + payload
-    return body + struct.pack("!I", crc32(body))
+    return framed(block, payload)
 
 
 def event(name: str, fields: Any) -> bytes:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 pytest.importorskip("botocore", reason="botocore, of the extra bedrock, is not installed")
 
+from rxllm._decoders._events import Event, NamedEvent
 from rxllm._decoders._eventstream import EventStreamDecoder
-from rxllm._decoders._sse import Event, NamedEvent
 from rxllm.exceptions import APIResponseValidationError
-from tests.decoders.eventstream import event, exception, message
+from tests.decoders.eventstream import event, exception, framed, message
 
 BODY = event("messageStart", {"role": "assistant"}) + event("chunk", {"bytes": "é"}) + event("empty", {})
 EVENTS = [
@@ -100,6 +100,16 @@ def test_errors_in_other_shapes(headers: dict[str, str], payload: bytes, code: s
     assert isinstance(told, NamedEvent)
     error = json.loads(told.data)["error"]
     assert (error["code"], error["message"]) == (code, words)
+
+
+def test_headers_of_other_kinds_than_text() -> None:
+    """The type of an exception as bytes, or as a number, names nothing; what it says is told all the same."""
+    kind = b"\x0d:message-type\x07\x00\x09exception"
+    for value in (b"\x06\x00\x02ab", b"\x04\x00\x00\x00\x07", b"\x00", b"\x09" + bytes(16)):
+        block = kind + b"\x0f:exception-type" + value + b"\x0e:error-message" + value
+        [told] = EventStreamDecoder().feed(framed(block, b'{"message": "Broken"}'))
+        assert isinstance(told, NamedEvent)
+        assert json.loads(told.data) == {"error": {"code": None, "message": "Broken"}}
 
 
 def test_messages_of_unknown_kinds_are_skipped() -> None:

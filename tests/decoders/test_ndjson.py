@@ -4,13 +4,11 @@ import sys
 import tracemalloc
 from collections.abc import Iterable
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rxllm._decoders._events import Event
 from rxllm._decoders._ndjson import NDJSONDecoder
-from rxllm._decoders._sse import Event
-from rxllm.exceptions import APIResponseValidationError
 
 
 def decode(pieces: Iterable[bytes], limit: int | None = None) -> list[Event]:
@@ -56,32 +54,6 @@ def test_lines_come_as_soon_as_they_are_whole() -> None:
 def test_white_space_alone_is_no_line() -> None:
     """Empty lines keep a connection alive and say nothing."""
     assert decode([b"\n\r\n  \n\t\n"]) == []
-
-
-@pytest.mark.parametrize("pieces", [[b"12345\n"], [b"123", b"45"], [b"123", b"45\n"], [b"1"] * 5])
-def test_a_line_over_the_limit_is_refused(pieces: list[bytes]) -> None:
-    """Whether its end has come or not."""
-    with pytest.raises(APIResponseValidationError, match="more than 4 bytes"):
-        decode(pieces, limit=4)
-
-
-def test_lines_before_one_that_is_too_long_are_given() -> None:
-    """Then the next call is refused, and the one after that; a line of just the limit is none too many."""
-    decoder = NDJSONDecoder(4)
-    assert decoder.feed(b"1234\n12\n12345\n1\n") == [b"1234", b"12"]
-    for _ in range(2):
-        with pytest.raises(APIResponseValidationError):
-            decoder.feed(b"1\n")
-    with pytest.raises(APIResponseValidationError):
-        decoder.flush()
-
-
-def test_the_limit_is_32_mib() -> None:
-    """As large as an event may be elsewhere, and no larger."""
-    decoder = NDJSONDecoder()
-    assert decoder.feed(b"1" * (32 << 20)) == []
-    with pytest.raises(APIResponseValidationError, match="33,554,432"):
-        decoder.feed(b"1")
 
 
 def test_it_is_linear() -> None:

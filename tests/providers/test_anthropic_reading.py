@@ -4,8 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rxllm._assembly import ResponseBuilder
 from rxllm.exceptions import (
@@ -378,58 +376,3 @@ def test_events_without_a_stream() -> None:
     assert chunks[-1].choices[0].finish_reason == "stop"
     assert chunks[-1].reported_usage is not None
     assert reading.take_event(start()) == []
-
-
-KINDS = ["text", "thinking", "redacted_thinking", "tool_use", "server_tool_use", "new"]
-DELTAS = ["text_delta", "thinking_delta", "signature_delta", "input_json_delta", "citations_delta", "new_delta"]
-ANY: list[Any] = [None, True, -1, 2, 2.5, float("nan"), "", "{", [], [[]], {}, [{}], {"a": None}, {"url": "u"}]
-VALUES: st.SearchStrategy[Any] = st.sampled_from(ANY)
-FIELDS: st.SearchStrategy[Any] = st.fixed_dictionaries(
-    {"type": st.sampled_from([*KINDS, *DELTAS]) | VALUES},
-    optional=dict.fromkeys(
-        ("text", "thinking", "signature", "partial_json", "input", "citation", "citations", "id", "name"), VALUES
-    ),
-)
-MESSAGES: st.SearchStrategy[Any] = st.fixed_dictionaries(
-    {}, optional={"id": VALUES, "model": VALUES, "usage": VALUES, "content": VALUES}
-)
-EVENTS: st.SearchStrategy[Any] = st.fixed_dictionaries(
-    {
-        "type": st.sampled_from(
-            [
-                *("message_start", "content_block_start", "content_block_delta", "content_block_stop"),
-                *("message_delta", "message_stop", "ping", "completion", "new"),
-            ]
-        )
-        | VALUES
-    },
-    optional={
-        "index": st.integers(0, 2) | VALUES,
-        "content_block": FIELDS | VALUES,
-        "delta": FIELDS | st.fixed_dictionaries({"stop_reason": VALUES}) | VALUES,
-        "message": MESSAGES | VALUES,
-        "usage": st.dictionaries(st.sampled_from(["input_tokens", "output_tokens", "new"]), VALUES) | VALUES,
-        "completion": VALUES,
-        "stop_reason": VALUES,
-    },
-)
-
-
-@given(st.lists(EVENTS, max_size=5), st.integers(1, 50))
-def test_any_events(events: list[dict[str, Any]], size: int) -> None:
-    """Whatever comes, and however it is cut, nothing is raised and the same comes of it."""
-    data = body(*events)
-    at_once = read([data])
-    in_pieces = read([data[at : at + size] for at in range(0, len(data), size)])
-    assert repr(at_once.dumped) == repr(in_pieces.dumped)
-    assert (at_once.complete, str(at_once.failure)) == (in_pieces.complete, str(in_pieces.failure))
-    assert all(len(reasons) == 1 for reasons in at_once.finishes.values())
-    if at_once.chunks and at_once.chunks[0].choices:
-        assert message(at_once).role == "assistant"
-
-
-@given(st.binary(max_size=200))
-def test_any_bytes(data: bytes) -> None:
-    """Nothing is raised by any bytes, before or within a stream."""
-    read([data])
-    read([body(start(), *text(0, "Hi")), data])

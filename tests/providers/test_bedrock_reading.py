@@ -2,12 +2,9 @@
 
 import base64
 import json
-from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 pytest.importorskip("botocore", reason="botocore, of the extra bedrock, is not installed")
 
@@ -374,47 +371,3 @@ def test_guardrails_stay_beside() -> None:
         {"outputText": "No.", "completionReason": "FINISH", "amazon-bedrock-guardrailAction": "INTERVENED"}
     )
     assert outcome.chunks[-1]["amazon-bedrock-guardrailAction"] == "INTERVENED"
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                "role start delta text toolUse toolResult reasoningContent citation contentBlockIndex input usage"
-                " stopReason signature redactedContent inputTokens location web url type toolUseId name choices index"
-                " finish_reason message outputText generation is_finished generations messageStop metadata"
-                " error".split()
-            ),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=12,
-)
-NAMES = st.sampled_from(
-    "messageStart contentBlockStart contentBlockDelta contentBlockStop messageStop metadata chunk other".split()
-)
-
-
-@given(st.lists(st.tuples(NAMES, JSON), max_size=6), st.lists(st.integers(0, 5000), max_size=4))
-def test_any_events_never_raise_and_split_the_same(events: list[tuple[str, Any]], places: list[int]) -> None:
-    """Whatever JSON the events hold, however they are cut: chunks, or a typed error, and always the same."""
-    for model in ("bedrock/m", INVOKE):
-        parts = [event(name, fields) for name, fields in events]
-        if model == INVOKE:
-            parts = [part for _, fields in events for part in chunk(fields)]
-        body = b"".join(parts)
-        marks = sorted({0, len(body), *(place % (len(body) + 1) for place in places)})
-        cut = [body[at:to] for at, to in pairwise(marks)]
-        whole, pieces = read([body], asked(model)), read(cut, asked(model))
-        assert repr(whole.dumped) == repr(pieces.dumped)
-        assert (whole.complete, repr(whole.failure)) == (pieces.complete, repr(pieces.failure))
-
-
-@given(st.binary(max_size=100))
-def test_any_bytes_never_raise(body: bytes) -> None:
-    """Whatever the bytes are."""
-    for model in ("bedrock/m", INVOKE):
-        assert not read([body[:50], body[50:]], asked(model)).complete

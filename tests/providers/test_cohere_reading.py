@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rxllm.exceptions import APIResponseValidationError, ContextWindowExceededError, Timeout
 from rxllm.providers._cohere import CohereChat
@@ -286,62 +284,3 @@ def test_whole_and_generated_answers_of_version_1() -> None:
 def test_what_is_no_answer(body: bytes) -> None:
     """Is a typed error."""
     assert isinstance(read([body], {}).failure, APIResponseValidationError)
-
-
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=6,
-)
-KINDS = st.sampled_from(
-    "message-start content-start content-delta content-end tool-plan-delta tool-call-start tool-call-delta"
-    " citation-start message-end debug error".split()
-)
-OLD_KINDS = st.sampled_from(
-    "stream-start text-generation tool-calls-chunk tool-calls-generation citation-generation stream-end".split()
-)
-FIELDS = st.sampled_from(
-    "content tool_plan tool_calls citations finish_reason usage error message text thinking id function delta response"
-    " meta tokens parameters name sources logprobs is_finished".split()
-)
-INNER = st.dictionaries(FIELDS, VALUES | st.dictionaries(FIELDS, VALUES, max_size=3), max_size=4)
-
-
-def new_event(kind: str, delta: Any, rest: dict[str, Any]) -> dict[str, Any]:
-    """An event of version 2."""
-    return {**rest, "type": kind, "delta": delta}
-
-
-def old_event(kind: str, rest: dict[str, Any]) -> dict[str, Any]:
-    """An event of version 1."""
-    return {**rest, "event_type": kind}
-
-
-EVENTS = (
-    st.builds(
-        new_event,
-        KINDS,
-        VALUES | INNER | st.fixed_dictionaries({"message": INNER}),
-        INNER,
-    )
-    | st.builds(old_event, OLD_KINDS, INNER)
-    | INNER
-    | st.just(text("Hi"))
-    | st.just(END)
-)
-BODIES = (
-    st.lists(EVENTS, max_size=5).map(lambda told: events(*told))
-    | st.lists(EVENTS | VALUES, max_size=5).map(lambda told: lines(*told))
-    | st.binary(max_size=60)
-)
-
-
-@given(BODIES, st.data())
-def test_whatever_comes(body: bytes, data: st.DataObject) -> None:
-    """Nothing raises, and how it is cut makes no difference."""
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=4)))
-    pieces = [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
-    whole, cut = read([body]), read(pieces)
-    assert str(whole.dumped) == str(cut.dumped)
-    assert (whole.complete, str(whole.failure)) == (cut.complete, str(cut.failure))
-    assert all(len(reasons) == 1 for reasons in whole.finishes.values())

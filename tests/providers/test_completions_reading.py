@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rxllm.exceptions import APIResponseValidationError, BadGatewayError
 from rxllm.providers._completions import TextCompletions
@@ -128,35 +126,3 @@ def test_no_end_is_no_whole_answer(body: bytes) -> None:
 def test_what_is_no_answer(body: bytes) -> None:
     """Is a typed error."""
     assert isinstance(read([body], {}).failure, APIResponseValidationError)
-
-
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=6,
-)
-CHOICE = st.fixed_dictionaries(
-    {},
-    optional={
-        "index": st.integers(-1, 2) | VALUES,
-        "text": st.text(max_size=3) | VALUES,
-        "delta": VALUES,
-        "finish_reason": st.none() | st.just("stop") | VALUES,
-        "logprobs": VALUES | st.dictionaries(st.sampled_from(["tokens", "token_logprobs", "top_logprobs"]), VALUES),
-    },
-)
-EVENTS = VALUES | st.fixed_dictionaries(
-    {"choices": st.lists(CHOICE, max_size=3) | VALUES},
-    optional={"usage": VALUES, "error": VALUES, "id": VALUES, "created": VALUES},
-)
-BODIES = st.lists(EVENTS, max_size=5).map(lambda told: sse(*told)) | st.binary(max_size=60)
-
-
-@given(BODIES, st.data())
-def test_whatever_comes(body: bytes, data: st.DataObject) -> None:
-    """Nothing raises, and how it is cut makes no difference."""
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=4)))
-    pieces = [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
-    whole, cut = read([body]), read(pieces)
-    assert str(whole.dumped) == str(cut.dumped)
-    assert (whole.complete, str(whole.failure)) == (cut.complete, str(cut.failure))

@@ -226,12 +226,6 @@ def test_recorded_errors(case: Path) -> None:
     assert isinstance(error, ContextWindowExceededError) == too_long
 
 
-@given(st.integers(300, 599), st.binary(max_size=60))
-def test_any_body_gives_an_error_with_words(status: int, body: bytes) -> None:
-    """No body can break the telling of an error."""
-    assert str(error_of(status, body)).strip()
-
-
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

@@ -378,59 +378,6 @@ def test_what_is_no_answer(body: bytes) -> None:
     assert not outcome.complete
 
 
-GARBAGE = st.recursive(
-    st.none() | st.booleans() | st.integers(-1, 12) | TEXT | st.just("STOP"),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                "candidates content parts text thought thoughtSignature functionCall name args partialArgs"
-                " jsonPath stringValue willContinue finishReason index groundingMetadata groundingChunks"
-                " groundingSupports segment startIndex endIndex groundingChunkIndices web uri citationMetadata"
-                " citationSources inlineData mimeType data promptFeedback blockReason usageMetadata"
-                " promptTokenCount thoughtsTokenCount promptTokensDetails modality tokenCount logprobsResult"
-                " chosenCandidates token logProbability topCandidates responseId modelVersion createTime error"
-                " safetyRatings finishMessage id response".split()
-            ),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=20,
-)
-
-
-def wrapped(garbage: Any) -> list[Any]:
-    """Garbage at each of the depths where something else is expected."""
-    return [
-        garbage,
-        {"candidates": garbage},
-        {"candidates": [garbage]},
-        {"candidates": [{"content": garbage}]},
-        {"candidates": [{"content": {"parts": [garbage]}, "groundingMetadata": garbage}]},
-        {"candidates": [{"content": {"parts": [{"functionCall": garbage}]}, "citationMetadata": garbage}]},
-        {"usageMetadata": garbage, "promptFeedback": garbage},
-    ]
-
-
-@given(st.lists(GARBAGE, max_size=3), st.integers(0, 6), st.integers(0, 99), st.booleans())
-def test_any_json_in_any_pieces(garbage: list[Any], depth: int, seed: int, array: bool) -> None:
-    """No JSON makes the reading raise, and the pieces that it comes in make no difference."""
-    events = [wrapped(one)[depth] for one in garbage]
-    body = json.dumps(events).encode() if array else sse(*events)
-    outcome, pieces = read(body), read(body, seed=seed)
-    assert outcome.dumped == pieces.dumped
-    assert (outcome.complete, type(outcome.failure)) == (pieces.complete, type(pieces.failure))
-
-
-@given(st.binary(max_size=80), st.sampled_from([b"", b"[", b'[{"candidates":', b"data: ", b"{"]), st.integers(0, 99))
-def test_any_bytes_in_any_pieces(body: bytes, start: bytes, seed: int) -> None:
-    """Nor do any bytes."""
-    outcome, pieces = read(start + body), read(start + body, seed=seed)
-    assert outcome.dumped == pieces.dumped
-    assert (outcome.complete, type(outcome.failure)) == (pieces.complete, type(pieces.failure))
-
-
 def test_json_that_is_nested_too_deeply() -> None:
     """It is refused, and nothing else happens."""
     for depth in (300, 900, 3000, 100_000):

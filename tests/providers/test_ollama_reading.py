@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rxllm.exceptions import (
     APIError,
@@ -214,35 +212,3 @@ def test_an_event_stream_of_the_same() -> None:
     body = b"".join(b"data: " + json.dumps(line).encode() + b"\n\n" for line in (said("Hi"), END))
     outcome = read([body], {"content-type": "text/event-stream"})
     assert (outcome.texts[0], outcome.complete) == ("Hi", True)
-
-
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=6,
-)
-FIELDS = st.sampled_from(
-    "model created_at message response thinking done done_reason logprobs context image error eval_count usage id"
-    " choices detail".split()
-)
-MESSAGE = st.fixed_dictionaries(
-    {},
-    optional={
-        name: VALUES
-        | st.lists(st.fixed_dictionaries({"function": VALUES | st.dictionaries(FIELDS, VALUES)}), max_size=2)
-        for name in ("role", "content", "thinking", "tool_calls", "images")
-    },
-)
-LINES = st.dictionaries(FIELDS, VALUES | MESSAGE, max_size=5) | st.builds(said, st.text(max_size=3)) | st.just(END)
-BODIES = st.lists(LINES | VALUES, max_size=5).map(lambda told: lines(*told)) | st.binary(max_size=60)
-
-
-@given(BODIES, st.data())
-def test_whatever_comes(body: bytes, data: st.DataObject) -> None:
-    """Nothing raises, and how it is cut makes no difference."""
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=4)))
-    pieces = [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
-    whole, cut = read([body]), read(pieces)
-    assert str(whole.dumped) == str(cut.dumped)
-    assert (whole.complete, str(whole.failure)) == (cut.complete, str(cut.failure))
-    assert all(len(reasons) == 1 for reasons in whole.finishes.values())

@@ -4,8 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rxllm.exceptions import (
     APIError,
@@ -17,7 +15,7 @@ from rxllm.exceptions import (
     RateLimitError,
 )
 from rxllm.providers._openai import OpenAIChat
-from tests.providers.reading import EVENT_STREAM, USAGE, Outcome, event, read, request, sse, text
+from tests.providers.reading import EVENT_STREAM, USAGE, event, read, request, sse, text
 
 CALL = {"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 MESSAGE = {"role": "assistant", "content": "Hi", "tool_calls": None}
@@ -32,92 +30,6 @@ WHOLE = {
     ],
     "usage": USAGE,
 }
-
-EVENTS: st.SearchStrategy[Any] = st.sampled_from(
-    [
-        text("a"),
-        text("é漢"),
-        text("", finish="stop"),
-        event({"role": "assistant"}),
-        event({"tool_calls": [CALL]}),
-        event(finish="tool_calls"),
-        event({"content": "x", "reasoning": "r"}, index=1),
-        event(index=1, finish="length"),
-        {"choices": [], "usage": USAGE},
-        {"choices": [], "prompt_filter_results": []},
-        {"choices": None},
-        {"choices": [{"delta": None, "index": None}]},
-        {"choices": [{"delta": {"content": 5}}]},
-        {"error": {"message": "no", "code": 502}},
-        text("last", error="broken"),
-        b"event: ping\ndata: {}",
-        b'event: error\ndata: {"message": "m"}',
-        b": comment",
-        b'data: {"choices":[{"delta":{"content":"\\ud83d"}}]}',
-        b'data: {"choices":[{"delta":{"content":"\\ude00"}}]}',
-        b"data: nonsense",
-        b"data: null",
-        b"data: [DONE]",
-        b"data:",
-        b"data: " + b"[" * 3000,
-    ]
-)
-BODIES = st.lists(EVENTS, max_size=8).map(lambda events: sse(*events, done=False)) | st.sampled_from(
-    [json.dumps(WHOLE).encode(), b'[{"error": {"message": "no"}}]', b"<html>no</html>", b"no", b"{", b" "]
-)
-
-
-@st.composite
-def cut_bodies(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
-    """A body and its pieces."""
-    body = draw(BODIES)
-    cuts = sorted(draw(st.lists(st.integers(0, len(body)), max_size=10)))
-    return body, [body[i:j] for i, j in zip([0, *cuts], [*cuts, len(body)], strict=True)]
-
-
-def told(outcome: Outcome) -> tuple[Any, ...]:
-    """Everything that must not depend on how a body was cut."""
-    return outcome.dumped, outcome.complete, type(outcome.failure), str(outcome.failure)
-
-
-@given(cut_bodies(), st.sampled_from([{}, {"n": 2}, {"stream_options": {"include_usage": True}}]))
-def test_any_split_gives_the_same_chunks(case: tuple[bytes, list[bytes]], params: dict[str, Any]) -> None:
-    """However the bytes are cut, the chunks, the end and the error are the same."""
-    body, pieces = case
-    assert told(read(pieces, request(**params))) == told(read([body], request(**params)))
-
-
-JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=()), max_size=3),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                "choices delta content role tool_calls function arguments name index id usage error message object "
-                "created finish_reason reasoning x_groq prompt_tokens logprobs metadata raw detail loc msg code "
-                "type".split()
-            ),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=12,
-)
-
-
-@given(st.lists(JSON_VALUES, max_size=4), st.sampled_from([EVENT_STREAM, {}]))
-def test_any_json_gives_chunks_or_a_failure(values: list[Any], headers: dict[str, str]) -> None:
-    """Whatever JSON comes, as events or as a whole body, there is no other exception."""
-    for body in (sse(*({"choices": [value]} for value in values)), sse(*values), json.dumps(values).encode()):
-        outcome = read([body], headers=headers)
-        assert outcome.failure is None or isinstance(outcome.failure, APIError)
-
-
-@given(st.lists(st.binary(max_size=30), max_size=4), st.sampled_from([EVENT_STREAM, {}]), st.booleans())
-def test_any_bytes_give_chunks_or_a_failure(pieces: list[bytes], headers: dict[str, str], as_data: bool) -> None:
-    """Whatever bytes come, there is no other exception."""
-    outcome = read([b"data: " + piece + b"\n\n" for piece in pieces] if as_data else pieces, headers=headers)
-    assert outcome.failure is None or not outcome.complete
 
 
 def test_done_is_the_end_and_nothing_after_it_is_read() -> None:

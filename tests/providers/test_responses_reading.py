@@ -5,8 +5,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rxllm._assembly import ResponseBuilder
 from rxllm.exceptions import APIError, InternalServerError, RateLimitError
@@ -473,48 +471,3 @@ def test_whole_response_that_failed_or_is_not_there_yet() -> None:
     outcome = read([json.dumps(queued).encode()], {"content-type": "application/json"})
     assert isinstance(outcome.failure, APIError)
     assert not outcome.complete
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-2, 3) | st.floats() | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=6,
-)
-KINDS = [
-    "created", "completed", "incomplete", "failed", "done", "output_item.added", "output_item.done",
-    "content_part.added", "content_part.done", "output_text.delta", "output_text.done", "refusal.delta", "refusal.done",
-    "reasoning_text.delta", "reasoning_summary_text.done", "function_call_arguments.delta",
-    "function_call_arguments.done", "custom_tool_call_input.delta", "output_text.annotation.added", "audio.delta",
-    "image_generation_call.partial_image",
-]  # fmt: skip
-ITEM = st.fixed_dictionaries(
-    {"type": st.sampled_from(["message", "function_call", "reasoning", "output_text", "web_search_call"]) | JSON},
-    optional=dict.fromkeys(("id", "call_id", "name", "arguments", "content", "summary", "text", "annotations"), JSON),
-)
-FIELDS = st.fixed_dictionaries(
-    {"type": st.sampled_from([f"response.{kind}" for kind in KINDS])},
-    optional={
-        "item": ITEM | JSON,
-        "part": ITEM | JSON,
-        "annotation": JSON,
-        "response": JSON | st.fixed_dictionaries({}, optional={"output": st.lists(ITEM | JSON), "usage": JSON}),
-        **dict.fromkeys(("delta", "text", "output_index", "item_id", "content_index", "logprobs", "arguments"), JSON),
-    },
-)
-
-
-@given(st.lists(FIELDS, max_size=6), st.data())
-def test_no_events_whatever_raise_and_pieces_do_not_matter(events: list[dict[str, Any]], data: st.DataObject) -> None:
-    """Values of the wrong kinds end in a typed error, or are passed over; the same in whatever pieces."""
-    whole = body(*events)
-    outcome = read([whole])
-    cut = data.draw(st.integers(0, len(whole)))
-    again = read([whole[:cut], whole[cut:]])
-    assert repr(again.dumped) == repr(outcome.dumped)
-    assert (again.complete, str(again.failure)) == (outcome.complete, str(outcome.failure))
-
-
-@given(st.binary(max_size=200))
-def test_no_bytes_raise(data: bytes) -> None:
-    """Whatever a server sends."""
-    read([data])
