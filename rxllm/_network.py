@@ -11,6 +11,7 @@ import os
 import queue
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -27,6 +28,8 @@ _A_DAY: Final = 86400.0
 # that goes on and on with what is no content, it does so only for so long.
 _A_MOMENT: Final = 0.001
 _LATEST: Final = 0.1
+# Closing is to reset the connection: on, and no time to linger.
+_RESET: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 # How much an asynchronous connection may have received before anybody takes it, in bytes.
 _HELD: Final = 1 << 16
 # How long an address of a host is tried while there are others, in seconds.
@@ -132,17 +135,21 @@ class Control(float):
     def _shut(self) -> None:
         # After a fork the connection is the parent's: to shut it here would end it there.
         if self._socket is not None and self._process == os.getpid():
-            _shut(self._socket)
+            _shut(self._socket, socket.SHUT_RDWR)
         if self._wake is not None:
             self._wake()
 
 
-def _shut(sock: Any) -> None:
-    """Ends both directions of a socket at once, from any thread, and wakes who is blocked on it."""
+def _shut(sock: Any, how: int) -> None:
+    """Shuts a socket at once, from any thread; with ``SHUT_RDWR``, whoever is blocked on it wakes."""
     # The socket's own shutdown, not SSLSocket's, which would drop the TLS layer and read ciphertext as HTTP; through a
     # duplicate, since an event loop lends out a socket object that may have no shutdown.
     with contextlib.suppress(OSError, ValueError), socket.socket(fileno=os.dup(sock.fileno())) as duplicate:
-        duplicate.shutdown(socket.SHUT_RDWR)
+        if how == socket.SHUT_RDWR:
+            # What had come is gone then, and with it the reset by which closing would have told a server that waits
+            # for room to send more: it would wait for a minute.
+            duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        duplicate.shutdown(how)
 
 
 class _Stream(httpcore.NetworkStream):
@@ -354,7 +361,7 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
     async def aclose(self) -> None:
         # Without waiting, so that nobody who is cancelled leaves it open; and at once, also where the event loop is
         # kept busy afterwards, or a server does not take leave of TLS.
-        _shut(self._socket)
+        _shut(self._socket, socket.SHUT_WR)
         self._wire.transport.abort()
 
     async def start_tls(

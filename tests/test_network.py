@@ -1,6 +1,7 @@
 """Connecting: names that do not resolve in time, addresses that do not answer, and whoever does not want to wait."""
 
 import asyncio
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import pytest
 
 import rxllm
 from rxllm import ModelResponseStream, Stream, Timeouts
+from rxllm._network import Control, SyncBackend
 from rxllm.exceptions import APIConnectionError, Timeout
 from tests.consume import by_async_for, by_for
 from tests.server import PATIENCE, Answering, Server, chunk, texts
@@ -208,3 +210,27 @@ def test_a_client_of_ones_own_waits_for_the_longest(server: Server, ask: Ask) ->
         list(ask(http_client=client, timeout=Timeouts(first=PATIENCE, idle=0.05, total=0.2), max_retries=0))
     assert caught.value.bound == "total"
     assert server.next_closed() == 1
+
+
+class _NoBound:
+    """Who never runs out of time."""
+
+    def time_left(self) -> None:
+        """No bound."""
+
+
+def test_a_cancelled_call_resets_its_connection() -> None:
+    """A server that waits for room to send more hears of nothing less, and would wait for a minute."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        control = Control(_NoBound())
+        stream = SyncBackend().connect_tcp("127.0.0.1", listener.getsockname()[1], control)
+        connection, _ = listener.accept()
+        with connection:
+            control.hold(stream.get_extra_info("socket"))
+            control.cancel()
+            assert stream.read(1) == b""
+            assert connection.recv(1) == b""
+            stream.close()
+            poller = select.poll()
+            poller.register(connection, 0)  # which is told of errors all the same
+            assert [what & select.POLLERR for _, what in poller.poll(PATIENCE * 1000)] == [select.POLLERR]
