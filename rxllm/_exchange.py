@@ -229,6 +229,8 @@ class Exchange:
                 for piece in (data,) if self._inflater is None else self._inflater.feed(data):
                     came += len(piece)
                     body += piece[: _LARGEST_ERROR - len(body)]
+                    if came >= _LARGEST_ERROR_BODY:
+                        break
             except BrokenCompressionError:
                 break
         return bytes(body)

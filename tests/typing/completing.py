@@ -31,6 +31,15 @@ def completions(flag: bool, maybe: bool | None, client: httpx.Client) -> None:
     assert_type(completion("gpt-4", MESSAGES, stream=None), ModelResponse)
     assert_type(completion("gpt-4", MESSAGES, stream=flag), Stream[ModelResponseStream] | ModelResponse)
     assert_type(completion("gpt-4", MESSAGES, stream=maybe), Stream[ModelResponseStream] | ModelResponse)
+    bounded = completion(
+        "gpt-4",
+        MESSAGES,
+        stream=True,
+        timeout=rxllm.Timeouts(first=60, idle=20.0, total=None),
+        max_event_bytes=1 << 20,
+        fallbacks=["gpt-4o", {"model": "claude-sonnet-4-5", "timeout": 5}],
+    )
+    assert_type(bounded, Stream[ModelResponseStream])
     whole = completion(
         "gpt-4",
         [*MESSAGES, Message(content="Hi"), {"role": "user", "content": [{"type": "text", "text": "Hello"}]}],
