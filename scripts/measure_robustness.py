@@ -580,6 +580,7 @@ def measure_endless() -> None:
 
 def main() -> None:
     """Prints the parts that were asked for."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where a shell started this in the background
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = {
         "cases": measure_cases,

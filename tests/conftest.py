@@ -1,6 +1,7 @@
 """What the tests share: a loopback server, and an environment without keys and proxies."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,9 @@ import rxllm
 from rxllm import Stream
 from rxllm.providers import PROVIDERS
 from tests.server import Server
+
+# What a shell starts in the background has Ctrl-C ignored, and hands that down to the processes of its own.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine fails no property: how long an example takes is not what it states. For once in a while there is
 # pytest --hypothesis-profile=long --timeout=0
