@@ -1,3 +1,4 @@
+import inspect
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -53,11 +54,14 @@ def run_tools(
     Plain functions run in threads of their own. Coroutine functions run on the event loop that consumes the stream,
     where one does, else each on one of its own in such a thread. Leaving the stream closes the request and cancels
     coroutines; plain functions go on to their end unheard. With ``n > 1`` the calls of choice 0 are run, and the others
-    pass. An empty source completes empty. Held are the messages, and the text and calls of one answer.
+    pass. A marker that an answer begins anew (``chunk.restart``) is about that answer; below, accumulators take it for
+    all that came: put ``fallback_to(on_partial="restart")`` above, for the first answer, and leave it out of ``send``.
+    An empty source completes empty. Held are the messages, and the text and calls of one answer.
 
     Args:
         functions: the functions by their ``__name__``, or a mapping of names to functions.
-        send: takes the messages, and gives the Stream, Observable or iterable of the next answer's chunks.
+        send: takes the messages, and gives the Stream, Observable or iterable of the next answer's chunks; on an event
+            loop, too, that is ``completion(..., stream=True)``, and no coroutine.
         max_rounds: how often ``send`` is called at most; with 0 nothing is run.
         messages: the messages before the first answer; by default those of the request that the stream sends.
 
@@ -206,6 +210,9 @@ def _run(
 
 
 def _observable(answer: Any) -> Observable[ModelResponseStream]:
+    if inspect.iscoroutine(answer):
+        answer.close()
+        raise TypeError("send gives a Stream, also on an event loop: completion(..., stream=True), and no coroutine")
     # An Observable of one's own is subscribed to where it is, and not on a worker.
     return answer if isinstance(answer, Observable) else as_stream(answer)  # pyright: ignore[reportUnknownVariableType]
 

@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 from urllib.request import getproxies, proxy_bypass
 
 import httpcore
@@ -94,6 +94,11 @@ def _request(request: httpx.Request) -> httpcore.Request:
     )
 
 
+def _opened_for(request: httpx.Request) -> Any:
+    """The connection that was opened for a request, if one was."""
+    return getattr(request.extensions["timeout"]["connect"], "opened", None)
+
+
 def _way(url: httpx.URL) -> _Way:
     return url.scheme, _proxy_for(url), url.raw_host, url.port
 
@@ -175,9 +180,16 @@ def _holds_more(connection: Any) -> bool:
     return connection is not None and bool(connection._h11_state.trailing_data[0])  # noqa: SLF001
 
 
+def _tunnel(scheme: str, proxy: str | None) -> Literal["socks", "http"] | None:
+    """By what kind of proxy a connection goes that is the client's own behind it."""
+    if proxy is not None and proxy.startswith("socks"):
+        return "socks"
+    return "http" if proxy is not None and scheme == "https" else None
+
+
 def _maker(scheme: str, proxy: str | None) -> Any:
     """An httpcore pool, for the connections that it makes."""
-    options = _pool_options(scheme, proxy, SyncBackend())
+    options = _pool_options(scheme, proxy, SyncBackend(_tunnel(scheme, proxy)))
     if proxy is None:
         return httpcore.ConnectionPool(**options)
     return (httpcore.SOCKSProxy if proxy.startswith("socks") else httpcore.HTTPProxy)(
@@ -186,7 +198,7 @@ def _maker(scheme: str, proxy: str | None) -> Any:
 
 
 def _async_maker(scheme: str, proxy: str | None) -> Any:
-    options = _pool_options(scheme, proxy, AsyncBackend())
+    options = _pool_options(scheme, proxy, AsyncBackend(_tunnel(scheme, proxy)))
     if proxy is None:
         return httpcore.AsyncConnectionPool(**options)
     kind = httpcore.AsyncSOCKSProxy if proxy.startswith("socks") else httpcore.AsyncHTTPProxy
@@ -212,6 +224,8 @@ class SharedTransport(httpx.BaseTransport):
         except BaseException:
             connections.drop(connection)
             connection.close()
+            if (opened := _opened_for(request)) is not None:
+                opened.close()
             raise
 
         def done() -> None:
@@ -250,6 +264,8 @@ class SharedAsyncTransport(httpx.AsyncBaseTransport):
         except BaseException:
             connections.drop(connection)
             await connection.aclose()
+            if (opened := _opened_for(request)) is not None:
+                await opened.aclose()
             raise
 
         async def done() -> None:
@@ -298,9 +314,14 @@ async def shared_async_transport() -> SharedAsyncTransport:
 
 
 async def _hold(transport: SharedAsyncTransport) -> AsyncGenerator[None, None]:
+    event_loop = asyncio.get_running_loop()
     try:
         yield
     finally:
+        # This generator holds its event loop, which would keep its own place for ever.
+        held = _held.get(event_loop)
+        if held is not None and held[0] is transport:
+            del _held[event_loop]
         await transport.aclose()
 
 

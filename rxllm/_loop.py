@@ -24,6 +24,7 @@ import time
 from abc import abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+from functools import partial
 from itertools import count
 from typing import Any, Final, Protocol, TypeVar
 
@@ -720,8 +721,10 @@ class TaskLoop(Loop):
         for port in list(self._ports):
             if not port.pumped:
                 port.pumped = True
-                port.pump = self._event_loop.create_task(self._pump(port))
+                port.pump = pump = self._event_loop.create_task(self._pump(port))
                 self._pumps.add(port)
+                # Also of a task that was cancelled before it began.
+                pump.add_done_callback(partial(self._forget, port))
         if not self._inbox:
             self._waiting = True
             self._waiter = waiter = self._event_loop.create_future()
@@ -748,21 +751,27 @@ class TaskLoop(Loop):
     async def _pump(self, port: _Port) -> None:
         """Reads, and does nothing else."""
         packet: _Packet = []
-        try:
-            while isinstance(packet, list):
-                await port.slots.acquire()
-                if port.closed:
-                    return
-                try:
-                    packet = await port.reading.pull()
-                except BaseException as error:  # noqa: BLE001  whatever a source raises is for the loop to deliver
-                    packet = error
-                self._inbox.append((time.monotonic(), port, packet))
-                self._wake_here()
-            if packet is None:
-                await port.reading.drain()
-        finally:
-            self._pumps.discard(port)
+        while isinstance(packet, list):
+            await port.slots.acquire()
+            if port.closed:
+                return
+            try:
+                packet = await port.reading.pull()
+            except BaseException as error:  # noqa: BLE001  whatever a source raises is for the loop to deliver
+                packet = error
+            self._inbox.append((time.monotonic(), port, packet))
+            self._wake_here()
+        if packet is None:
+            await port.reading.drain()
+
+    def _forget(self, port: _Port, pump: "asyncio.Task[None]") -> None:
+        """A pump has ended; who waits for it may go on."""
+        self._pumps.discard(port)
+        if not pump.cancelled():
+            return
+        # It never began, or was cancelled while it waited for room: its port will bring nothing any more.
+        self._inbox.append((time.monotonic(), port, asyncio.CancelledError()))
+        self._wake_here()
 
     async def _settle(self) -> None:
         """Waits until what was let go of is gone; what others still need goes on."""

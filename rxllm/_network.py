@@ -15,7 +15,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Any, Final, Literal, Protocol, Self, TypeVar
 
 import httpcore
 
@@ -43,15 +43,23 @@ class _Waiting(Protocol):
 class Control(float):
     """One call's hold on the network: what time is left, which socket is in use, and whether to stop.
 
-    It is a float, so that a stream that is none of ours (behind an https proxy) can still take it for a timeout.
+    It is a float, ``longest``, so that a stream that is none of ours (behind an https proxy) can still take it for a
+    timeout; whether a shorter bound has passed, the exchange sees there when something comes.
     """
 
-    def __new__(cls, exchange: _Waiting, connect: float | None = None) -> Self:  # noqa: ARG004  __init__ takes it
+    def __new__(cls, exchange: _Waiting, connect: float | None = None, longest: float | None = None) -> Self:  # noqa: ARG004
         """A control of ``exchange``'s call, which may take ``connect`` seconds to connect."""
-        return super().__new__(cls, connect or _A_DAY)
+        return super().__new__(cls, longest or _A_DAY)
 
-    def __init__(self, exchange: _Waiting, connect: float | None = None) -> None:
+    def __init__(
+        self,
+        exchange: _Waiting,
+        connect: float | None = None,
+        longest: float | None = None,
+    ) -> None:
         self.cancelled = False
+        # The connection that was opened for the call: httpcore forgets one whose way through a proxy fails.
+        self.opened: Any = None
         self._exchange = exchange
         self._connect_deadline = None if connect is None else time.monotonic() + connect
         self._socket: Any = None
@@ -152,16 +160,54 @@ def _shut(sock: Any, how: int) -> None:
         duplicate.shutdown(how)
 
 
+class _Tunnel:
+    """A connection's way through a proxy: until it stands, all that is read and written belongs to connecting.
+
+    What httpcore says to a SOCKS proxy comes with no timeout, and what it says to another with that of the request.
+    """
+
+    def __init__(self, timeout: float | None, *, socks: bool) -> None:
+        self._timeout = timeout
+        self._socks = socks
+        self._stands = False
+
+    def left(self, timeout: float | None, sock: Any) -> float | None:
+        """The seconds for what is read or written now, with this timeout."""
+        self._stands = self._stands or (self._socks and timeout is not None)
+        if self._stands:
+            self._timeout = None
+            return _left(timeout, sock)
+        return _left_to_connect(self._timeout, sock)
+
+    def late(self, usual: type[Exception], error: TimeoutError) -> Exception:
+        """What a bound that was passed is called."""
+        return (usual if self._stands else httpcore.ConnectTimeout)(str(error))
+
+
+class _NoTunnel:
+    """The direct way."""
+
+    def left(self, timeout: float | None, sock: Any) -> float | None:
+        return _left(timeout, sock)
+
+    def late(self, usual: type[Exception], error: TimeoutError) -> Exception:
+        return usual(str(error))
+
+
+_DIRECT: Final = _NoTunnel()
+
+
 class _Stream(httpcore.NetworkStream):
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, tunnel: _Tunnel | _NoTunnel = _DIRECT) -> None:
         self._socket = sock
+        self._tunnel = tunnel
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
-            self._socket.settimeout(_left(timeout, self._socket))
+            self._socket.settimeout(self._tunnel.left(timeout, self._socket))
             return self._socket.recv(max_bytes)
         except TimeoutError as error:
-            raise httpcore.ReadTimeout(str(error)) from None
+            raise self._tunnel.late(httpcore.ReadTimeout, error) from None
         except OSError as error:
             raise httpcore.ReadError(str(error)) from None
 
@@ -169,10 +215,10 @@ class _Stream(httpcore.NetworkStream):
         if not buffer:
             return  # to send nothing would take the connection's error away from whoever reads next
         try:
-            self._socket.settimeout(_left(timeout, self._socket))
+            self._socket.settimeout(self._tunnel.left(timeout, self._socket))
             self._socket.sendall(buffer)
         except TimeoutError as error:
-            raise httpcore.WriteTimeout(str(error)) from None
+            raise self._tunnel.late(httpcore.WriteTimeout, error) from None
         except OSError as error:
             raise httpcore.WriteError(str(error)) from None
 
@@ -203,7 +249,18 @@ class _Stream(httpcore.NetworkStream):
         return None
 
 
-class SyncBackend(httpcore.NetworkBackend):
+class _Backend:
+    """``tunnel`` says by what kind of proxy connections go, where they do."""
+
+    def __init__(self, tunnel: Literal["socks", "http"] | None = None) -> None:
+        self._tunnel = tunnel
+
+    def tunnel(self, timeout: float | None) -> _Tunnel | _NoTunnel:
+        """The way that a connection takes, which has this time to connect."""
+        return _Tunnel(timeout, socks=self._tunnel == "socks") if self._tunnel else _DIRECT
+
+
+class SyncBackend(_Backend, httpcore.NetworkBackend):
     """Plain blocking sockets that another thread can wake."""
 
     def connect_tcp(
@@ -229,7 +286,7 @@ class SyncBackend(httpcore.NetworkBackend):
                     if not addresses or not isinstance(error, OSError) or _is_cancelled(timeout):
                         raise
                 else:
-                    return _Stream(sock)
+                    return _opened(timeout, _Stream(sock, self.tunnel(timeout)))
         except OSError as error:
             raise _as_connecting(error, f"{host}:{port}: ") from None
 
@@ -338,23 +395,24 @@ class _Wire(asyncio.Protocol):
 
 
 class _AsyncStream(httpcore.AsyncNetworkStream):
-    def __init__(self, wire: _Wire) -> None:
+    def __init__(self, wire: _Wire, tunnel: _Tunnel | _NoTunnel = _DIRECT) -> None:
         self._wire = wire
+        self._tunnel = tunnel
         self._socket = wire.transport.get_extra_info("socket")
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         try:
-            return await self._wire.read(max_bytes, _left(timeout, self._socket))
+            return await self._wire.read(max_bytes, self._tunnel.left(timeout, self._socket))
         except TimeoutError as error:
-            raise httpcore.ReadTimeout(str(error)) from None
+            raise self._tunnel.late(httpcore.ReadTimeout, error) from None
         except OSError as error:
             raise httpcore.ReadError(str(error)) from None
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         try:
-            await self._wire.write(buffer, _left(timeout, self._socket))
+            await self._wire.write(buffer, self._tunnel.left(timeout, self._socket))
         except TimeoutError as error:
-            raise httpcore.WriteTimeout(str(error)) from None
+            raise self._tunnel.late(httpcore.WriteTimeout, error) from None
         except OSError as error:
             raise httpcore.WriteError(str(error)) from None
 
@@ -387,7 +445,7 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
         return self._wire.transport.get_extra_info(info)
 
 
-class AsyncBackend(httpcore.AsyncNetworkBackend):
+class AsyncBackend(_Backend, httpcore.AsyncNetworkBackend):
     """asyncio's transports, each read bounded by what time is left."""
 
     async def connect_tcp(
@@ -415,7 +473,7 @@ class AsyncBackend(httpcore.AsyncNetworkBackend):
                     if not addresses:
                         raise
                 else:
-                    return _AsyncStream(wire)
+                    return _opened(timeout, _AsyncStream(wire, self.tunnel(timeout)))
         except OSError as error:
             raise _as_connecting(error, f"{host}:{port}: ") from None
 
@@ -431,6 +489,12 @@ def _as_connecting(error: OSError, where: str = "") -> Exception:
     """The error as httpcore calls it."""
     kind = httpcore.ConnectTimeout if isinstance(error, TimeoutError) else httpcore.ConnectError
     return kind(f"{where}{error}")
+
+
+def _opened(timeout: float | None, stream: _T) -> _T:
+    if isinstance(timeout, Control):
+        timeout.opened = stream
+    return stream
 
 
 def _is_cancelled(timeout: float | None) -> bool:

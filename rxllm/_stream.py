@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping
 from typing import Any, NoReturn, TypeVar, cast, overload
 
+from pydantic import BaseModel
 from reactivex import ConnectableObservable, Observable, abc
 from reactivex.disposable import Disposable
 from reactivex.internal.exceptions import SequenceContainsNoElementsError
@@ -13,7 +14,7 @@ from reactivex.scheduler.eventloop import AsyncIOScheduler
 from rxllm._iterables import IterableSource
 from rxllm._loop import Loop, Source, TaskLoop, ThreadLoop
 from rxllm._pipe import Pipeable
-from rxllm.types import Request
+from rxllm.types import ModelResponse, Request
 
 __all__ = ["Stream", "as_stream"]
 
@@ -208,8 +209,9 @@ def as_stream(source: Any) -> Stream[Any]:
         subscribe = cast("Callable[..., abc.DisposableBase]", source.subscribe)  # pyright: ignore[reportUnknownMemberType]
         return Stream(lambda observer, scheduler: subscribe(observer, scheduler=scheduler))
     if hasattr(source, "__aiter__") or hasattr(source, "__iter__"):
-        if isinstance(source, str | bytes | dict):
-            raise TypeError(f"as_stream() takes an iterable of chunks, and a {type(given).__name__} is none.")
+        if isinstance(source, str | bytes | dict | BaseModel):
+            whole = ": ask for it with stream=True" if isinstance(source, ModelResponse) else ""
+            raise TypeError(f"as_stream() takes an iterable of chunks, and a {type(given).__name__} is none{whole}.")
         return Stream.from_source(IterableSource(source))
     raise TypeError(f"as_stream() takes an Observable or an iterable, not {type(given).__name__}.")
 

@@ -17,7 +17,7 @@ from rxllm._network import Control
 from rxllm._prepare import Call
 from rxllm._secrets import unframed
 from rxllm._steps import BODY, CLOSE, READ, Ask, Failure, Head, Send, Sleep, Told
-from rxllm.exceptions import APIError
+from rxllm.exceptions import APIError, AuthenticationError
 from rxllm.types import ModelResponseStream
 
 __all__ = ["AsyncReader", "SyncReader"]
@@ -65,6 +65,14 @@ def _head(response: httpx.Response) -> Head:
     return Head(response.status_code, {name.lower(): value for name, value in response.headers.items()})
 
 
+def _decoded(head: Head) -> Head:
+    return Head(head.status, {name: value for name, value in head.headers.items() if name != "content-encoding"})
+
+
+async def _whole(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
 def _socket_of(response: httpx.Response) -> Any:
     """The socket of a response that has it for itself: over HTTP/2 others share it."""
     stream = response.extensions.get("network_stream")
@@ -81,6 +89,8 @@ def _answer(ask: Ask) -> Told:
         return ask.question()
     except APIError as error:
         return error
+    except OSError as error:
+        return AuthenticationError(f"The credentials cannot be had: {error}")
 
 
 class _Reader:
@@ -103,7 +113,9 @@ class _Reader:
 
     def _renew_control(self, step: Send) -> None:
         self._control.release()
-        self._control = Control(self._exchange, step.connect)
+        bounds = self._exchange.call.timeouts
+        longest = None if None in (bounds.first, bounds.idle) else max(bounds.first or 0, bounds.idle or 0)
+        self._control = Control(self._exchange, step.connect, longest)
         if self._closed:
             self._control.cancel()
 
@@ -119,7 +131,7 @@ class _Reader:
         timeouts = self._exchange.call.timeouts
         first = _least(timeouts.first, timeouts.total)
         read = None if None in (first, timeouts.idle) else _least(max(first or 0, timeouts.idle or 0), timeouts.total)
-        timeout = httpx.Timeout(connect=timeouts.connect, read=read, write=first, pool=first)
+        timeout = httpx.Timeout(connect=timeouts.connect, read=read, write=first, pool=timeouts.connect)
         request: httpx.Request = self._client.build_request(
             http.method, http.url, headers=dict(http.headers), content=http.body, timeout=timeout
         )
@@ -270,6 +282,9 @@ class SyncReader(_Reader):
         self._responses.append(response)
         if self._client is not None:
             self._control.hold(_socket_of(response))
+        if response.is_stream_consumed:  # by a hook of a client of the user's own, and decoded
+            self._body = iter((response.content,))
+            return _decoded(_head(response))
         self._body = iter(cast("httpx.SyncByteStream", response.stream))  # as it came: the exchange decodes it
         return _head(response)
 
@@ -417,6 +432,9 @@ class AsyncReader(_Reader):
         except (httpx.InvalidURL, UnicodeError):
             return Failure("invalid", "")
         self._responses.append(response)
+        if response.is_stream_consumed:
+            self._body = _whole(response.content)
+            return _decoded(_head(response))
         self._body = aiter(cast("httpx.AsyncByteStream", response.stream))
         return _head(response)
 

@@ -426,3 +426,15 @@ def test_an_argument_of_a_shape_that_nobody_expects() -> None:
     assert isinstance(error, BadRequestError)
     assert "cannot be put into openai's form" in str(error)
     assert error.__context__ is None
+
+
+def test_credentials_that_cannot_be_read() -> None:
+    """Whatever the system says of a file is an error of the request, and not a missing key."""
+
+    def read(_: Request) -> str:
+        raise FileNotFoundError(2, "No such file", "credentials.json")
+
+    plain = call(api_key=None)
+    _, _, error = play(Exchange(replace(plain, provider=replace(plain.provider, credentials=read))), [])
+    assert isinstance(error, AuthenticationError)
+    assert "credentials.json" in str(error)

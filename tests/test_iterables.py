@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import reactivex as rx
 
-from rxllm import as_stream
+from rxllm import ModelResponse, as_stream
 from tests.server import PATIENCE
 
 
@@ -97,3 +97,9 @@ def test_an_asynchronous_generator_that_waits_can_be_left() -> None:
 
     asyncio.run(asyncio.wait_for(consume(), PATIENCE))
     assert closed == [True]
+
+
+def test_a_whole_response_is_no_stream() -> None:
+    """A model can be iterated, and gives its fields: the error says what was meant."""
+    with pytest.raises(TypeError, match="ModelResponse is none: ask for it with stream=True"):
+        as_stream(ModelResponse())

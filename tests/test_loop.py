@@ -293,3 +293,25 @@ def test_a_source_that_raises_while_it_is_closed(server: Server, ask: Ask, caplo
     assert server.next_closed() == 1
     join_rxllm_threads()
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_pump_that_is_cancelled_before_it_began(server: Server, ask: Ask) -> None:
+    """As by a handler that cancels all tasks: the consumer ends, and nobody waits for what never began."""
+
+    async def consume() -> None:
+        async for _ in as_stream(rx.merge(ask(), ask())):
+            pass
+
+    async def main() -> None:
+        consuming = asyncio.ensure_future(consume())
+
+        def cancel_all() -> None:
+            for task in asyncio.all_tasks() - {main_task}:
+                task.cancel()
+
+        main_task = asyncio.current_task()
+        asyncio.get_running_loop().call_soon(cancel_all)
+        await asyncio.wait([consuming], timeout=PATIENCE)
+        assert consuming.cancelled()
+
+    asyncio.run(main())

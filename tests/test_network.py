@@ -1,9 +1,12 @@
 """Connecting: names that do not resolve in time, addresses that do not answer, and whoever does not want to wait."""
 
 import asyncio
+import gc
+import gzip
 import select
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -234,3 +237,102 @@ def test_a_cancelled_call_resets_its_connection() -> None:
             poller = select.poll()
             poller.register(connection, 0)  # which is told of errors all the same
             assert [what & select.POLLERR for _, what in poller.poll(PATIENCE * 1000)] == [select.POLLERR]
+
+
+@pytest.fixture
+def silent_proxy() -> Iterator[str]:
+    """The address of a proxy that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+    rxllm.close()
+
+
+@BOTH
+@pytest.mark.parametrize(("scheme", "origin"), [("http", "https"), ("socks5", "https"), ("socks5", "http")])
+def test_a_proxy_that_says_nothing(
+    ask: Ask, silent_proxy: str, monkeypatch: pytest.MonkeyPatch, consume: Any, scheme: str, origin: str
+) -> None:
+    """The way through a proxy is a part of connecting, and bounded with it."""
+    monkeypatch.setenv("all_proxy", f"{scheme}://{silent_proxy}")
+    monkeypatch.setenv("no_proxy", "")
+    bounds = Timeouts(connect=0.2, first=PATIENCE, idle=PATIENCE)
+    with pytest.raises(Timeout) as caught:
+        consume(ask(api_base=f"{origin}://llm.example/v1", timeout=bounds, max_retries=0))
+    assert caught.value.bound == "connect"
+
+
+def test_to_a_stream_of_another_kind_a_control_is_the_longest_wait() -> None:
+    """httpcore's own streams, behind an https proxy, take it for the seconds that each read may take."""
+    assert float(Control(_NoBound(), 0.5, 60.0)) == 60.0
+    assert float(Control(_NoBound(), 0.5)) > 3600
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("kind", ["Client", "AsyncClient"])
+def test_a_hook_of_ones_own_client_that_reads_the_body(server: Server, ask: Ask, kind: str, compressed: bool) -> None:
+    """What it has read is not read again from a connection that is somebody else's by now."""
+
+    async def script(answering: Answering) -> None:
+        whole = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+        await answering.start(content_encoding="gzip" if compressed else "")
+        await answering.send(gzip.compress(whole) if compressed else whole)
+        await answering.end()
+
+    server.script = script
+
+    async def consume() -> list[Any]:
+        async def read(response: httpx.Response) -> None:
+            await response.aread()
+
+        async with httpx.AsyncClient(event_hooks={"response": [read]}) as client:
+            return [item async for item in ask(http_client=client)]
+
+    if kind == "Client":
+        with httpx.Client(event_hooks={"response": [lambda response: response.read()]}) as client:
+            assert texts(ask(http_client=client)) == ["Hi"]
+    else:
+        assert texts(asyncio.run(consume())) == ["Hi"]
+
+
+@pytest.mark.parametrize("kind", ["Client", "AsyncClient"])
+def test_a_full_pool_of_ones_own(server: Server, ask: Ask, kind: str) -> None:
+    """Waiting for a connection is a part of connecting, for either kind of client."""
+
+    async def script(answering: Answering) -> None:
+        await answering.start()
+        await answering.event(chunk("one"))
+        await answering.closed()
+
+    server.script = script
+    limits = httpx.Limits(max_connections=1)
+    bounds = Timeouts(connect=0.1, first=PATIENCE)
+
+    async def consume() -> None:
+        async with httpx.AsyncClient(limits=limits) as client:
+            async for _ in ask(http_client=client):
+                async for _ in ask(http_client=client, timeout=bounds, max_retries=0):
+                    pass
+
+    with pytest.raises(Timeout) as caught:
+        if kind == "AsyncClient":
+            asyncio.run(consume())
+        else:
+            with httpx.Client(limits=limits) as client:
+                for _ in ask(http_client=client):
+                    list(ask(http_client=client, timeout=bounds, max_retries=0))
+    assert caught.value.bound == "connect"
+
+
+def test_event_loops_are_let_go_of(ask: Ask) -> None:
+    """One that has ended is held by nothing of ours."""
+    loops: list[Any] = []
+
+    async def consume() -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        async for _ in ask():
+            pass
+
+    for _ in range(3):
+        asyncio.run(consume())
+    gc.collect()
+    assert [loop() for loop in loops] == [None, None, None]

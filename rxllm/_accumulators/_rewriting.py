@@ -180,8 +180,12 @@ class ChunkRewriter:
         self._look_whether_over()
         if not changed:
             return [chunk]
-        if kept or chunk.usage or chunk.reported_usage or chunk.response_headers:
-            before.append(_with(chunk, choices=kept or BlankChoices()))
+        headers = chunk.response_headers
+        if before and headers:
+            # What the first chunk of an answer bears is on the first of what becomes of it, as the role is.
+            before[0].response_headers, headers = headers, None
+        if kept or chunk.usage or chunk.reported_usage or headers:
+            before.append(_with(chunk, choices=kept or BlankChoices(), response_headers=headers))
         return before + after
 
     def flush(self) -> list[ModelResponseStream]:

@@ -1,7 +1,8 @@
 """Functions that a model may call: how they are found, called and answered for. Pure: nothing is run here."""
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import partial, wraps
 from typing import Any, cast
 
 from pydantic import ConfigDict, ValidationError, validate_call
@@ -178,8 +179,38 @@ def _named(functions: Any) -> Iterable[tuple[str, Callable[..., Any]]]:
 
 
 def _validating(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with its arguments validated, where pydantic can: not those of built-ins or callable objects."""
+    """The function with its arguments validated, where pydantic can: not those of built-ins or callable objects.
+
+    pydantic validates for another function, which gives back what it gets: one that it calls itself stands on frames of
+    Rust, and ends the process badly where that ends while the function still runs on a thread.
+    """
+    if not (inspect.isfunction(function) or inspect.ismethod(function)):
+        try:
+            return validate_call(function, config=_CONFIG)  # type: ignore[call-overload,no-any-return]
+        except (PydanticUserError, TypeError, ValueError, NameError):
+            return function
+
+    @wraps(function)
+    def given(*arguments: Any, **named: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return arguments, named
+
     try:
-        return validate_call(function, config=_CONFIG)  # type: ignore[call-overload,no-any-return]
+        valid: Any = validate_call(given, config=_CONFIG)  # type: ignore[call-overload]
     except (PydanticUserError, TypeError, ValueError, NameError):
         return function
+
+    if inspect.iscoroutinefunction(function):
+
+        @wraps(function)
+        async def call_and_wait(*arguments: Any, **named: Any) -> Any:
+            fitting: tuple[Any, Any] = valid(*arguments, **named)
+            return await function(*fitting[0], **fitting[1])
+
+        return call_and_wait
+
+    @wraps(function)
+    def call(*arguments: Any, **named: Any) -> Any:
+        fitting: tuple[Any, Any] = valid(*arguments, **named)
+        return function(*fitting[0], **fitting[1])
+
+    return call

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rxllm._accumulators._rewriting import ChunkRewriter, Segment, TextRewriter
+from rxllm._accumulators._rewriting import ChunkRewriter, Segment, TextRewriter, is_text
 from rxllm.types import ChatCompletionMessageToolCall, ModelResponseStream, StreamingChoices, ToolResult, Usage
 from tests.operators.sources import call_piece, calling, of, reported
 
@@ -200,3 +200,21 @@ def test_it_is_over_when_all_choices_are() -> None:
     rewriter.feed(ModelResponseStream.restarting("again"))
     assert said(rewriter.feed(of("a"))) == [[choice(content="a")]]
     assert not rewriter.over
+
+
+def test_what_the_first_chunk_bears_is_on_its_first_piece() -> None:
+    """The headers of the response; what is left of the chunk is text like any other."""
+
+    class Words(TextRewriter):
+        def feed(self, text: str) -> list[Segment]:
+            return [(self.field, word) for word in text.split(" ")]
+
+        def flush(self) -> list[Segment]:
+            return []
+
+    chunk = ModelResponseStream.of("one two three")
+    chunk.response_headers = {"x-request-id": "req_1"}
+    pieces = ChunkRewriter(Words, joins=False).feed(chunk)
+    assert [piece.choices[0].delta.content for piece in pieces] == ["one", "two", "three"]
+    assert [piece.request_id for piece in pieces] == ["req_1", None, None]
+    assert [is_text(piece) for piece in pieces] == [False, True, True]

@@ -572,3 +572,14 @@ def test_any_cutting_gives_the_same_rounds(data: st.DataObject) -> None:
     if calls:
         assert [call["function"]["name"] for call in sent[0][1]["tool_calls"]] == ["f"] * len(calls)
         assert (sent[0][1].get("content") or "") == text
+
+
+def test_a_coroutine_is_no_stream() -> None:
+    """``send`` gives a Stream on an event loop too; the error says so, and nothing is left that was never awaited."""
+
+    async def send(_messages: object) -> Any:
+        raise AssertionError("called")
+
+    chunks = rxllm.as_stream([calling(call_piece("{}", index=0, id="a", name="f"), finish_reason="tool_calls")])
+    with pytest.raises(TypeError, match="no coroutine"):
+        chunks.pipe(ops.run_tools({"f": int}, send=send, messages=[])).run()  # type: ignore[arg-type]
