@@ -288,7 +288,7 @@ def test_a_hook_of_ones_own_client_that_reads_the_body(server: Server, ask: Ask,
             return [item async for item in ask(http_client=client)]
 
     if kind == "Client":
-        with httpx.Client(event_hooks={"response": [lambda response: response.read()]}) as client:
+        with httpx.Client(event_hooks={"response": [httpx.Response.read]}) as client:
             assert texts(ask(http_client=client)) == ["Hi"]
     else:
         assert texts(asyncio.run(consume())) == ["Hi"]

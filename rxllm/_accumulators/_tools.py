@@ -203,14 +203,14 @@ def _validating(function: Callable[..., Any]) -> Callable[..., Any]:
 
         @wraps(function)
         async def call_and_wait(*arguments: Any, **named: Any) -> Any:
-            fitting: tuple[Any, Any] = valid(*arguments, **named)
+            fitting = cast("tuple[Any, Any]", valid(*arguments, **named))
             return await function(*fitting[0], **fitting[1])
 
         return call_and_wait
 
     @wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
-        fitting: tuple[Any, Any] = valid(*arguments, **named)
+        fitting = cast("tuple[Any, Any]", valid(*arguments, **named))
         return function(*fitting[0], **fitting[1])
 
     return call
