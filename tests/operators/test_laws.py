@@ -12,8 +12,10 @@ from reactivex.disposable import Disposable
 from reactivex.testing import ReactiveTest, TestScheduler
 from reactivex.testing.recorded import Recorded
 
+from rxllm import as_stream
 from rxllm import operators as ops
 from rxllm.types import ModelResponse, ModelResponseStream
+from tests.consume import WAYS
 from tests.operators.cases import CASES, CREATIONS
 from tests.operators.sources import call_piece, calling, items, notifications, of
 
@@ -131,6 +133,13 @@ def test_two_subscriptions_at_once_share_nothing(name: str) -> None:
     ]
     assert values[0] == values[1] == plain(items(CASES[name].make(), *WHOLE))
     assert [seen.messages[-1] for seen in (first, second)] == [on_completed(300), on_completed(325)]
+
+
+@each_operator
+@pytest.mark.parametrize("way", WAYS)
+def test_the_same_however_consumed(name: str, way: str) -> None:
+    """In a loop, on an event loop, on a worker, as a task: what comes on virtual time comes there too."""
+    assert plain(WAYS[way](as_stream(WHOLE).pipe(CASES[name].make()))) == plain(items(CASES[name].make(), *WHOLE))
 
 
 @each_operator
