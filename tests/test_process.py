@@ -222,7 +222,9 @@ asyncio.run(drop())
 """,
     "an asynchronous iterator of a merge": """
 async def drop():
-    iterator = aiter(as_stream(rx.merge(text, text))); await anext(iterator); del iterator
+    iterator = aiter(as_stream(rx.merge(text, text)))
+    await anext(iterator); await anext(iterator)  # one from each: both requests are with the server
+    del iterator
     await close_seen(); await close_seen()
 asyncio.run(drop())
 """,
