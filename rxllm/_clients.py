@@ -161,6 +161,10 @@ class _Connections:
         """A connection that is of no use any more."""
         self._busy.discard(connection)
 
+    def in_use(self) -> list[Any]:
+        """Those that have been taken and not given back."""
+        return list(self._busy)
+
     def close(self) -> list[Any]:
         """All that wait, to be closed; those in use are closed when they are given back."""
         self._closed = True
@@ -284,6 +288,11 @@ class SharedAsyncTransport(httpx.AsyncBaseTransport):
         for connection in self._connections.close():
             await connection.aclose()
 
+    async def abandon(self) -> None:
+        """Closes those in use too: the event loop is ending, and no stream can go on."""
+        for connection in self._connections.in_use():
+            await connection.aclose()
+
 
 _shared: SharedTransport | None = None
 _shared_lock = threading.Lock()
@@ -322,6 +331,7 @@ async def _hold(transport: SharedAsyncTransport) -> AsyncGenerator[None, None]:
         held = _held.get(event_loop)
         if held is not None and held[0] is transport:
             del _held[event_loop]
+            await transport.abandon()
         await transport.aclose()
 
 
