@@ -333,7 +333,11 @@ class Loop(PeriodicScheduler):
                     if straight:
                         yield item
                     else:
-                        on_next(item)
+                        try:
+                            on_next(item)
+                        except AttributeError as error:
+                            _explain(error)
+                            raise
                         while ready:
                             yield ready.popleft()
                     if self._changes != seen:
@@ -487,6 +491,15 @@ class Loop(PeriodicScheduler):
     @abstractmethod
     def _wake(self) -> None:
         """Wakes the driver if it waits, from any thread."""
+
+
+def _explain(error: AttributeError) -> None:
+    """Says what to do where an operator on chunks was given something else, a thing that types alone would tell."""
+    if error.name == "choices":
+        error.add_note(
+            f"An operator on chunks was given a {type(error.obj).__name__}: put it before those that make something "
+            "else of chunks, as text_deltas() does."
+        )
 
 
 class ThreadLoop(Loop):

@@ -301,3 +301,12 @@ def test_after_a_break_nothing_is_attached() -> None:
             break
     assert len(seen) == 5
     assert all(chunk.usage is None for chunk in seen)
+
+
+@pytest.mark.parametrize("consume", [WAYS["for"], WAYS["async for"]], ids=["for", "async for"])
+def test_an_operator_in_the_wrong_place_is_told_of(consume: Callable[[Stream[Any]], list[Any]]) -> None:
+    """What types alone would tell: an operator on chunks below one that makes texts of them."""
+    texts: Any = rxllm.completion("sim/echo", MESSAGES, stream=True, extra_body={"delay": 0}).pipe(ops.text_deltas())
+    with pytest.raises(AttributeError) as raised:
+        consume(texts.pipe(ops.take_chunks(1)))
+    assert "was given a str: put it before" in raised.value.__notes__[0]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rxllm._accumulators._partial_shape import end_of_json
+from rxllm._extras import missing_extra
 
 __all__ = ["PartialSchema"]
 
@@ -26,7 +27,7 @@ class PartialSchema:
             from jsonschema import SchemaError
             from jsonschema.validators import validator_for
         except ImportError:
-            raise ImportError("JSON schemas need an extra: pip install 'rxllm[jsonschema]'") from None
+            raise missing_extra("A JSON schema", "jsonschema") from None
         kind: Any = validator_for(schema)
         try:
             kind.check_schema(schema)
