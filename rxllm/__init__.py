@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from rxllm import operators as operators
     from rxllm._accumulators._budget import Budget
     from rxllm._accumulators._measurement import Measurement
+    from rxllm._batch import BatchResult, complete_all
     from rxllm._clients import aclose, close
     from rxllm._tokens import token_counter
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BatchResult",
     "Budget",
     "Measurement",
     "ModelResponse",
@@ -28,6 +30,7 @@ __all__ = [
     "acompletion",
     "as_stream",
     "close",
+    "complete_all",
     "completion",
     "token_counter",
 ]
@@ -36,10 +39,12 @@ __all__ = [
 if not TYPE_CHECKING:  # to a type checker it would make anything a name of this module
     # These need httpx, the encodings or the operators, which importing rxllm does not.
     _WHERE = {
+        "BatchResult": "rxllm._batch",
         "Budget": "rxllm._accumulators._budget",
         "Measurement": "rxllm._accumulators._measurement",
         "aclose": "rxllm._clients",
         "close": "rxllm._clients",
+        "complete_all": "rxllm._batch",
         "token_counter": "rxllm._tokens",
     }
 

@@ -233,6 +233,7 @@ def completion(
         raise TypeError(
             "completion() without stream=True blocks, and an httpx.AsyncClient cannot: use an httpx.Client."
         )
+    _check_names(model, custom_llm_provider)
     _check(http_client, stream_options, n, max_event_bytes)
     from rxllm._fallbacks import fallback_calls
     from rxllm.providers import resolve
@@ -436,6 +437,13 @@ def _is_http_client(value: Any, name: str) -> bool:
     """Whether it is an httpx client of that name; whoever has one has imported httpx."""
     httpx = sys.modules.get("httpx")
     return httpx is not None and isinstance(value, getattr(httpx, name))
+
+
+def _check_names(model: Any, custom_llm_provider: Any) -> None:
+    if not isinstance(model, str):
+        raise TypeError(f"model is a model's name, a text, not {type(model).__name__}.")
+    if not isinstance(custom_llm_provider, str | None):
+        raise TypeError(f"custom_llm_provider is a provider's name, a text, not {type(custom_llm_provider).__name__}.")
 
 
 def _check(http_client: Any, stream_options: Any, n: Any, max_event_bytes: Any) -> None:

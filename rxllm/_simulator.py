@@ -27,7 +27,6 @@ __all__ = ["MODELS", "Simulator"]
 
 MODELS = ("story", "echo", "reason")
 
-ENCODING = "o200k_base"
 
 # Long texts are encoded in slices, so that the first piece comes at once and no run is too long for tiktoken. Between
 # a letter and a space every tokenizer cuts as well.
@@ -227,9 +226,9 @@ class _Completion:
                 yield index, piece
 
     def _usage(self) -> dict[str, Any]:
-        from rxllm._tokens import count_prompt, count_tools, get_encoding
+        from rxllm._tokens import FALLBACK, count_prompt, count_tools, get_encoding
 
-        encoding = get_encoding(ENCODING)
+        encoding = get_encoding(FALLBACK)
         tools = [tool.model_dump(by_alias=True) for tool in self._asked.tools or ()]
         prompt = count_prompt(self._asked.messages, encoding) + count_tools(tools, encoding)
         return {
@@ -334,9 +333,9 @@ def _text_pieces(texts: Iterable[str], field: str) -> Iterator[_Piece]:
 
 def _pieces_of(text: str) -> Iterator[tuple[str, int]]:
     """``text`` cut into its tokens, with the number of them: more than one where only together they are characters."""
-    from rxllm._tokens import get_encoding
+    from rxllm._tokens import FALLBACK, get_encoding
 
-    encoding = get_encoding(ENCODING)
+    encoding = get_encoding(FALLBACK)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     tokens = 0
     for part in _SLICE.finditer(text):

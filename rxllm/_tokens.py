@@ -33,6 +33,9 @@ __all__ = [
 FALLBACK = "o200k_base"
 """What an estimate counts with where the model's own encoding is not known."""
 
+_EMBEDDED = "sim/"
+"""The embedded models count with that one too, and are exact."""
+
 _CL100K_PATTERN = (
     r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
     r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
@@ -147,6 +150,8 @@ def _encoding_name_for(model: str) -> str | None:
     """The name of the encoding of ``model``, any provider's prefixes before it left out; None where it is not known."""
     from tiktoken.model import encoding_name_for_model
 
+    if model.startswith(_EMBEDDED):
+        return FALLBACK
     name = model
     while True:
         try:

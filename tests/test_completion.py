@@ -14,9 +14,9 @@ from tests.server import Server
 MESSAGES = [{"role": "user", "content": "Hello"}]
 
 
-def asking(**parameters: Any) -> Stream[rxllm.ModelResponseStream]:
+def asking(model: Any = "gpt-4", **parameters: Any) -> Stream[rxllm.ModelResponseStream]:
     """A Stream of that request, which is not sent."""
-    stream: Stream[rxllm.ModelResponseStream] = rxllm.completion("gpt-4", MESSAGES, stream=True, **parameters)
+    stream: Stream[rxllm.ModelResponseStream] = rxllm.completion(model, MESSAGES, stream=True, **parameters)
     return stream
 
 
@@ -61,6 +61,8 @@ def test_timeouts(timeout: Any, bounds: Timeouts) -> None:
 @pytest.mark.parametrize(
     ("given", "kind", "words"),
     [
+        ({"model": 5}, TypeError, "model is a model's name, a text, not int"),
+        ({"custom_llm_provider": 5}, TypeError, "custom_llm_provider is a provider's name, a text, not int"),
         ({"api_key": 5}, TypeError, "api_key is a text, not int"),
         ({"api_base": 5}, TypeError, "api_base is a text"),
         ({"extra_headers": ["a"]}, TypeError, "extra_headers is a dictionary, not list"),

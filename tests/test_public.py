@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # What is public, module by module. Each `__all__` is in the order of sorted(): capitals, underscores, small letters.
 PUBLIC: dict[ModuleType, list[str]] = {
     rxllm: [
+        "BatchResult",
         "Budget",
         "Measurement",
         "ModelResponse",
@@ -36,6 +37,7 @@ PUBLIC: dict[ModuleType, list[str]] = {
         "acompletion",
         "as_stream",
         "close",
+        "complete_all",
         "completion",
         "token_counter",
     ],
@@ -100,8 +102,10 @@ PUBLIC: dict[ModuleType, list[str]] = {
         "hedge",
         "measure",
         "merge_models",
+        "observe_from",
         "parse_partial",
         "print_text",
+        "publish_to",
         "race",
         "record",
         "redact",

@@ -131,3 +131,12 @@ async def closing() -> None:
 def requests(stream: Stream[Any]) -> None:
     """What was asked for, where a single request stands behind a Stream."""
     assert_type(stream.request, Request | None)
+
+
+def batches(prompts: list[str]) -> None:
+    """Many requests are a Stream of results."""
+    results = rxllm.complete_all(prompts, model="sim/echo", max_concurrent=2)
+    assert_type(results, Stream[rxllm.BatchResult])
+    for result in results:
+        assert_type(result.response, ModelResponse | None)
+        assert_type(result.error, Exception | None)
