@@ -172,6 +172,15 @@ class Stream(Pipeable[_T_co]):
         # Its own subscribe function, and no Stream around it: a layer less for each item to go through.
         return Stream[Any](given._subscribe_core, request=self.request)  # noqa: SLF001
 
+    def _ipython_display_(self) -> None:
+        """Sends a request and shows the answer as it comes: what a notebook does with the last line of a cell.
+
+        Nothing else that shows a Stream sends one. ``rxllm.notebook`` says more.
+        """
+        from rxllm._display import display_stream
+
+        display_stream(self)
+
     def __repr__(self) -> str:
         return f"<Stream of {self.request.model}>" if self.request is not None else "<Stream>"
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from rxllm._accumulators._budget import Spending
-from rxllm.types import Delta, ModelResponseStream
+from rxllm.types import Delta, ModelResponseStream, Usage
 
 __all__ = ["Distribution", "Measurement", "Meter"]
 
@@ -143,6 +143,10 @@ class Meter:
                 self._stalled += gap
         self._last = now
 
+    def usage(self) -> Usage:
+        """The usage as reported, else as counted, and ``estimated``."""
+        return self._spending.usage()
+
     def record(
         self,
         now: float,
@@ -165,7 +169,7 @@ class Meter:
             stalls=self._stalls,
             stalled=self._stalled,
             chunks=self._chunks,
-            tokens=self._spending.usage().completion_tokens,
+            tokens=self.usage().completion_tokens,
             tokens_per_second=rate,
         )
 
