@@ -1,11 +1,11 @@
 import threading
-from collections import Counter
 from functools import partial
 from typing import Any
 
 from reactivex import Observable, abc
 from reactivex.disposable import CompositeDisposable, SingleAssignmentDisposable
 
+from rxllm._accumulators._names import numbered
 from rxllm._failures import all_failed
 from rxllm._plain import plain_error
 from rxllm._stream import Stream
@@ -57,7 +57,7 @@ def merge_models(*streams: Observable[ModelResponseStream]) -> Stream[ModelRespo
             raise TypeError(f"merge_models() takes Streams or Observables, not {stream!r}")
     if not streams:
         raise TypeError("merge_models() takes one Stream or more")
-    names = _names(streams)
+    names = numbered(_name(place, stream) for place, stream in enumerate(streams, 1))
 
     def subscribe(
         observer: abc.ObserverBase[ModelResponseStream], scheduler: abc.SchedulerBase | None
@@ -102,12 +102,6 @@ def merge_models(*streams: Observable[ModelResponseStream]) -> Stream[ModelRespo
     return Stream(subscribe)
 
 
-def _names(streams: tuple[Observable[ModelResponseStream], ...]) -> list[str]:
-    seen: Counter[str] = Counter()
-    names: list[str] = []
-    for place, stream in enumerate(streams, 1):
-        request = request_of(stream)
-        name = f"stream {place}" if request is None else request.model
-        seen[name] += 1
-        names.append(name if seen[name] == 1 else f"{name} #{seen[name]}")
-    return names
+def _name(place: int, stream: Observable[ModelResponseStream]) -> str:
+    request = request_of(stream)
+    return f"stream {place}" if request is None else request.model

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import reactivex as rx
 from reactivex import Observable
 
+from rxllm._accumulators._names import numbered
 from rxllm._display_html import body, rendered, side_by_side, wellformed
 from rxllm._latest import latest_every
 from rxllm._loop import ThreadLoop
@@ -48,7 +49,7 @@ def display_streams(streams: Sequence[Observable[Any]], labels: Sequence[str] | 
     """
     _check()
     requests = [getattr(stream, "request", None) for stream in streams]
-    names = labels or [request.model if request is not None else f"stream {n}" for n, request in enumerate(requests, 1)]
+    names = labels or numbered(it.model if it is not None else f"stream {n}" for n, it in enumerate(requests, 1))
     shown = [Shown(name, None if it is None else it.model) for name, it in zip(names, requests, strict=True)]
     alone = len(shown) == 1 and labels is None
     screen: _Notebook | _Printed = _Notebook(shown, alone=alone) if _in_notebook() else _Printed(shown, alone=alone)

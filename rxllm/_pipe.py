@@ -31,6 +31,9 @@ _I = TypeVar("_I")
 class Pipeable(Observable[_T_co]):
     """An Observable whose ``pipe()`` gives Streams."""
 
+    # Of what ``pipe()`` made: what it was applied to, and the operators that were. So that its stages can be shown.
+    made_of: tuple[Observable[Any], tuple[Callable[[Any], Any], ...]] | None = None
+
     # From the narrow to the wide: a ConnectableObservable is an Observable, and an Observable is anything.
     @overload  # type: ignore[override]
     def pipe(self) -> Self: ...
@@ -317,10 +320,29 @@ class Pipeable(Observable[_T_co]):
         'Hi'
         """
         result: Any = self
+        before: Any = self
+        applied: tuple[Callable[[Any], Any], ...] = ()
         for operator in operators:
-            result = self._carry(operator(result))
+            applied = (*applied, operator)
+            given: Any = operator(result)
+            result = self._carry(given)
+            # Those that an operator has itself put together with pipe() are one stage: its own.
+            if result is not given or _comes_of(result, before):
+                result.made_of = (before, applied)
+            if isinstance(given, Pipeable) or result is not given:
+                before, applied = result, ()
         return result
 
     def _carry(self, result: Any) -> Any:
         """What a stage hands on, given what its operator made."""
         raise NotImplementedError
+
+
+def _comes_of(stage: Any, source: Any) -> bool:
+    """Whether ``pipe()`` has made one of the other, over any number of stages."""
+    made = getattr(stage, "made_of", None)
+    while made is not None:
+        if made[0] is source:
+            return True
+        made = getattr(made[0], "made_of", None)
+    return False

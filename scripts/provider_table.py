@@ -12,22 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from rxllm.cli._entries import CREDENTIALS, DIALECTS
 from rxllm.exceptions import UnsupportedParamsError
 from rxllm.providers import PROVIDERS, Provider
-from rxllm.providers._anthropic import AnthropicMessages, AzureAnthropic
 from rxllm.providers._azure import AzureAIChat, AzureChat
 from rxllm.providers._base import Dialect, HTTPRequest
 from rxllm.providers._bedrock import BedrockConverse
-from rxllm.providers._bedrock_auth import session_credentials
 from rxllm.providers._bedrock_invoke import BedrockInvoke
-from rxllm.providers._cohere import CohereChat
 from rxllm.providers._completions import TextCompletions
-from rxllm.providers._gemini import Gemini, VertexGemini
-from rxllm.providers._google_auth import access_token
-from rxllm.providers._ollama import OllamaChat
-from rxllm.providers._openai import OpenAIChat
-from rxllm.providers._responses import AzureResponses, OpenAIResponses
-from rxllm.providers._vertex_anthropic import VertexAnthropic
 from rxllm.types import Request
 
 __all__ = ["BEGIN", "END", "PAGE", "SECTIONS", "page_with", "table"]
@@ -36,30 +28,15 @@ PAGE: Final = Path(__file__).resolve().parents[1] / "PROVIDERS.md"
 BEGIN: Final = "<!-- This table is written by scripts/provider_table.py. -->"
 END: Final = "<!-- Here the table ends. -->"
 
-# What people call each dialect, and the heading of its section in PROVIDERS.md.
-SECTIONS: Final[dict[type, tuple[str, str]]] = {
-    OpenAIChat: ("OpenAI chat", "OpenAI chat"),
-    AzureChat: ("Azure OpenAI", "Azure"),
-    AzureAIChat: ("Azure AI", "Azure"),
-    OpenAIResponses: ("OpenAI Responses", "OpenAI Responses"),
-    AzureResponses: ("OpenAI Responses", "OpenAI Responses"),
-    AnthropicMessages: ("Anthropic Messages", "Anthropic Messages"),
-    AzureAnthropic: ("Anthropic Messages", "Anthropic Messages"),
-    VertexAnthropic: ("Anthropic Messages", "Anthropic Messages"),
-    Gemini: ("Gemini", "Gemini"),
-    VertexGemini: ("Gemini", "Gemini"),
-    BedrockConverse: ("Bedrock Converse", "Bedrock"),
-    BedrockInvoke: ("Bedrock Invoke", "Bedrock"),
-    CohereChat: ("Cohere", "Cohere"),
-    OllamaChat: ("Ollama", "Ollama"),
-    TextCompletions: ("text completions", "Text completions"),
+# Where the section of PROVIDERS.md has another heading than people's name of the dialect.
+_SECTION_OF: Final[dict[type, str]] = {
+    AzureChat: "Azure",
+    AzureAIChat: "Azure",
+    BedrockConverse: "Bedrock",
+    BedrockInvoke: "Bedrock",
+    TextCompletions: "Text completions",
 }
-
-# What else is a key, where neither the caller nor a variable gives one.
-_CREDENTIALS: Final[dict[Callable[[Request], str], str]] = {
-    access_token: "Google's credentials",
-    session_credentials: "AWS's credentials",
-}
+SECTIONS: Final = {dialect: (name, _SECTION_OF.get(dialect, name)) for dialect, name in DIALECTS.items()}
 
 # What an answer streams in, by the media type that is asked for.
 _STREAMS: Final = {
@@ -115,7 +92,7 @@ def _link(dialect: Dialect) -> str:
 def _key(provider: Provider) -> str:
     ways = [f"`{name}`" for name in provider.key_variables]
     if provider.credentials is not None:
-        ways.append(_CREDENTIALS[provider.credentials])
+        ways.append(CREDENTIALS[provider.credentials][0])
     if not ways:
         return "none"
     return " or ".join(ways) + ("" if provider.key_required else ", if wanted")

@@ -1,25 +1,19 @@
-"""The command line, run as its users run it: as a process, through pipes, files, signals and a terminal."""
+"""``rxllm chat``, run as its users run it: as a process, through pipes, files, signals and a terminal."""
 
 import json
 import os
-import pty
-import re
-import select
 import signal
 import subprocess
 import sys
-import time
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rxllm.cli import main
+from tests.cli.running import FIGURES, ROOT, Inside, assert_matches, environment, in_terminal, run, shell, start
 from tests.server import PATIENCE, Answering, Server, chunk
 
-ROOT = Path(__file__).resolve().parents[1]
-FIGURES = r"\d+ chunks, (about )?\d+ tokens, first token after \d+\.\d\d s, \d+\.\d tokens/s, finish reason: "
 EMBEDDED = "rxllm: OPENAI_API_KEY is not set, so the embedded model sim/story answers; choose one with -m\n"
 
 WEATHER: dict[str, Any] = {
@@ -31,47 +25,10 @@ WEATHER: dict[str, Any] = {
 }
 
 
-def environment(**extra: str) -> dict[str, str]:
-    """The environment without keys and without what colours output, and with ``extra``."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "NO_COLOR", "TERM"))}
-    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "TERM": "xterm", **extra}
-
-
-def run(*arguments: str, given: str | bytes = "", **extra: str) -> "subprocess.CompletedProcess[str]":
-    """Runs ``rxllm`` to its end, with ``given`` on a standard input that is a pipe."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "rxllm", *arguments],
-        input=given.encode() if isinstance(given, str) else given,
-        capture_output=True,
-        cwd=ROOT,
-        env=environment(**extra),
-        timeout=60,
-        check=False,
-    )
-    return subprocess.CompletedProcess(ran.args, ran.returncode, ran.stdout.decode(), ran.stderr.decode())
-
-
-def start(*arguments: str, **extra: str) -> "subprocess.Popen[bytes]":
-    """Starts ``rxllm``, to be met while it runs."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "rxllm", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-        env=environment(**extra),
-    )
-
-
 def ask(server: Server, *arguments: str, given: str = "") -> "subprocess.CompletedProcess[str]":
     """Runs ``rxllm chat`` against the server."""
     key = {"OPENAI_API_KEY": "sk-secret-key"}
     return run("chat", "--api-base", server.url, *arguments, given=given, **key)
-
-
-def assert_matches(pattern: str, text: str) -> None:
-    """The pattern matches the whole text."""
-    assert re.fullmatch(pattern, text), text
 
 
 def test_answer_is_all_that_standard_output_holds() -> None:
@@ -82,9 +39,9 @@ def test_answer_is_all_that_standard_output_holds() -> None:
     assert "2 tokens" in ran.stderr
 
 
-def test_embedded_model_answers_without_a_key() -> None:
+def test_embedded_model_answers_without_a_key(inside: Inside) -> None:
     """With no key and no model the embedded one tells a story, and one line says so."""
-    ran = run("chat", "--max-tokens", "12", "Write a short story about otters")
+    ran = inside("chat", "--max-tokens", "12", "Write a short story about otters")
     assert ran.returncode == 0
     assert len(ran.stdout.split()) > 5
     assert_matches(EMBEDDED + FIGURES + "length\n", ran.stderr)
@@ -115,19 +72,16 @@ def test_key_chooses_openai(server: Server) -> None:
     ],
 )
 def test_prompt_comes_from_the_argument_and_from_standard_input(
-    arguments: list[str], given: str, expected: str
+    inside: Inside, arguments: list[str], given: str, expected: str
 ) -> None:
     """What is piped in is the prompt where there is none or "-", and is appended to one otherwise."""
-    assert run("chat", "-m", "sim/echo", *arguments, given=given).stdout == expected
+    assert inside("chat", "-m", "sim/echo", *arguments, given=given).stdout == expected
 
 
 def test_standard_input_need_not_be_there() -> None:
     """With a closed standard input the argument is the prompt."""
-    command = f'"{sys.executable}" -m rxllm chat -m sim/echo Hello <&-'
-    ran = subprocess.run(
-        ["/bin/sh", "-c", command], cwd=ROOT, env=environment(), capture_output=True, timeout=60, check=False
-    )
-    assert (ran.returncode, ran.stdout) == (0, b"Hello\n")
+    ran = shell("rxllm chat -m sim/echo Hello <&-")
+    assert (ran.returncode, ran.stdout) == (0, "Hello\n")
 
 
 def test_bytes_that_are_no_text_are_read_all_the_same() -> None:
@@ -157,9 +111,9 @@ def test_waiting_for_standard_input_is_said() -> None:
     assert out == b"Hello\n\nWorld\n"
 
 
-def test_json_prints_each_chunk_on_a_line() -> None:
+def test_json_prints_each_chunk_on_a_line(inside: Inside) -> None:
     """``--json`` gives the chunks as they came, the usage in the last."""
-    ran = run("chat", "-m", "sim/echo", "--json", "Hello there 漢")
+    ran = inside("chat", "-m", "sim/echo", "--json", "Hello there 漢")
     chunks = [json.loads(line) for line in ran.stdout.splitlines()]
     assert "".join(c["choices"][0]["delta"].get("content", "") for c in chunks[:-1]) == "Hello there 漢"
     assert [c["choices"][0].get("finish_reason") for c in chunks[:-1]][-1] == "stop"
@@ -168,11 +122,11 @@ def test_json_prints_each_chunk_on_a_line() -> None:
     assert f"{len(chunks)} chunks" in ran.stderr
 
 
-def test_tool_calls_are_a_line_each(tmp_path: Path) -> None:
+def test_tool_calls_are_a_line_each(inside: Inside, tmp_path: Path) -> None:
     """With ``--tools`` each call is printed as ``name(arguments)``."""
     tools = tmp_path / "tools.json"
     tools.write_text(json.dumps([WEATHER]))
-    ran = run("chat", "-m", "sim/story", "--tools", str(tools), "Weather in Paris and Rome?")
+    ran = inside("chat", "-m", "sim/story", "--tools", str(tools), "Weather in Paris and Rome?")
     assert ran.stdout == 'get_weather({"location":"Paris"})\nget_weather({"location":"Rome"})\n'
     assert ran.stderr.endswith("finish reason: tool_calls\n")
 
@@ -241,11 +195,11 @@ def test_wrong_arguments_are_one_line(
     assert "--help" in err
 
 
-def test_tools_file_without_a_list_is_refused(tmp_path: Path) -> None:
+def test_tools_file_without_a_list_is_refused(inside: Inside, tmp_path: Path) -> None:
     """JSON that is no list of tools is a wrong argument."""
     tools = tmp_path / "tools.json"
     tools.write_text("{}")
-    ran = run("chat", "--tools", str(tools), "Hi")
+    ran = inside("chat", "--tools", str(tools), "Hi")
     assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
     assert "holds no JSON list" in ran.stderr
 
@@ -258,16 +212,16 @@ def test_tools_file_without_a_list_is_refused(tmp_path: Path) -> None:
         (["-m", "no-such-model"], "BadRequestError: "),
     ],
 )
-def test_api_error_is_one_line(arguments: list[str], reason: str) -> None:
+def test_api_error_is_one_line(inside: Inside, arguments: list[str], reason: str) -> None:
     """Exit code 1, and one line with the error's name and what the provider said."""
-    ran = run("chat", *arguments, "Hi")
+    ran = inside("chat", *arguments, "Hi")
     assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
     assert ran.stderr.startswith(f"rxllm: {reason}")
 
 
-def test_unreachable_provider_is_one_line() -> None:
+def test_unreachable_provider_is_one_line(inside: Inside) -> None:
     """Where nobody listens, one line says so."""
-    ran = run("chat", "--api-base", "http://127.0.0.1:9/v1", "Hi", OPENAI_API_KEY="sk-secret-key")
+    ran = inside("chat", "--api-base", "http://127.0.0.1:9/v1", "Hi", OPENAI_API_KEY="sk-secret-key")
     assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
     assert ran.stderr.startswith("rxllm: APIConnectionError: ")
     assert "sk-secret-key" not in ran.stderr
@@ -303,7 +257,7 @@ def test_ctrl_c_keeps_what_was_printed_and_closes_the_request(server: Server) ->
     out, err = process.communicate(timeout=PATIENCE)
     assert server.next_closed() == 1
     assert (process.returncode, begun + out) == (130, b"so far\n")
-    assert_matches(r"1 chunks, first token after \d+\.\d\d s, finish reason: interrupted\n", err.decode())
+    assert_matches(r"1 chunks, about 2 tokens, first token after \d+\.\d\d s, cancelled\n", err.decode())
 
 
 def test_ctrl_c_ends_the_embedded_model() -> None:
@@ -316,7 +270,7 @@ def test_ctrl_c_ends_the_embedded_model() -> None:
     assert process.returncode == 130
     assert (begun + out).endswith(b"\n")
     assert err.count(b"\n") == 1
-    assert err.endswith(b"finish reason: interrupted\n")
+    assert err.endswith(b", cancelled\n")
 
 
 def test_ctrl_c_while_standard_input_is_read_is_quiet() -> None:
@@ -365,11 +319,8 @@ def test_broken_pipe_ends_quietly(server: Server, arguments: list[str]) -> None:
 
 def test_head_ends_an_endless_story() -> None:
     """``rxllm chat ... | head -c 40`` comes to an end by itself."""
-    command = f'"{sys.executable}" -m rxllm chat -m sim/story "An endless story about sand" </dev/null | head -c 40'
-    ran = subprocess.run(
-        ["/bin/sh", "-c", command], cwd=ROOT, env=environment(), capture_output=True, timeout=60, check=False
-    )
-    assert (ran.returncode, len(ran.stdout), ran.stderr) == (0, 40, b"")
+    ran = shell('rxllm chat -m sim/story "An endless story about sand" | head -c 40')
+    assert (ran.returncode, len(ran.stdout), ran.stderr) == (0, 40, "")
 
 
 def test_full_disk_is_one_line() -> None:
@@ -392,38 +343,10 @@ def test_full_disk_is_one_line() -> None:
     assert ran.stderr.startswith(b"rxllm: ")
 
 
-def in_terminal(*arguments: str, **extra: str) -> str:
-    """All that ``rxllm`` writes to a terminal, with its line breaks as a file has them."""
-    ours, theirs = pty.openpty()
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "rxllm", *arguments],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            cwd=ROOT,
-            env=environment(**extra),
-        )
-        os.close(theirs)
-        written = b""
-        deadline = time.monotonic() + PATIENCE
-        while select.select([ours], [], [], max(deadline - time.monotonic(), 0))[0]:
-            try:
-                data = os.read(ours, 65536)
-            except OSError:  # how Linux says that the other end is closed
-                break
-            if not data:
-                break
-            written += data
-        assert process.wait(PATIENCE) == 0
-    finally:
-        os.close(ours)
-    return written.decode().replace("\r\n", "\n")
-
-
 def test_terminal_shows_reasoning_dimmed() -> None:
     """On a terminal the reasoning comes before the answer, dimmed, and each dimming is ended."""
-    written = in_terminal("chat", "-m", "sim/reason", "--max-tokens", "70", "Explain the tides")
+    code, written = in_terminal("chat", "-m", "sim/reason", "--max-tokens", "70", "Explain the tides")
+    assert code == 0
     thoughts, answer = written.rsplit("\x1b[0m\n\n", 1)
     assert thoughts.startswith("\x1b[2m")
     assert thoughts.count("\x1b[2m") == thoughts.count("\x1b[0m") + 1
@@ -434,29 +357,15 @@ def test_terminal_shows_reasoning_dimmed() -> None:
 
 def test_terminal_without_colour_gets_none() -> None:
     """With NO_COLOR the reasoning is shown as it is."""
-    written = in_terminal("chat", "-m", "sim/reason", "--max-tokens", "70", "Explain the tides", NO_COLOR="1")
+    code, written = in_terminal("chat", "-m", "sim/reason", "--max-tokens", "70", "Explain the tides", NO_COLOR="1")
+    assert code == 0
     assert "\x1b" not in written
     assert "\n\n" in written
 
 
-def test_pipes_get_no_reasoning_and_no_escapes() -> None:
+def test_pipes_get_no_reasoning_and_no_escapes(inside: Inside) -> None:
     """Where no terminal is, only the answer is printed."""
-    ran = run("chat", "-m", "sim/reason", "--max-tokens", "70", "Explain the tides")
+    ran = inside("chat", "-m", "sim/reason", "--max-tokens", "70", "Explain the tides")
     assert "\x1b" not in ran.stdout + ran.stderr
     assert ran.stdout.count("\n") == 1
     assert ran.stderr.count("\n") == 1
-
-
-def test_version_is_the_projects() -> None:
-    """``--version`` prints the version that pyproject.toml has."""
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    ran = run("--version")
-    assert (ran.returncode, ran.stdout) == (0, f"rxllm {version}\n")
-
-
-def test_help_names_every_option() -> None:
-    """``--help`` is there for the command and says what it does."""
-    ran = run("chat", "--help")
-    assert ran.returncode == 0
-    for option in ("--model", "--system", "--max-tokens", "--temperature", "--tools", "--json", "--api-base"):
-        assert option in ran.stdout

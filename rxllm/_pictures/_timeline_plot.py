@@ -1,0 +1,276 @@
+"""A timeline, plotted with matplotlib: by its objects alone, without pyplot's state and backends."""
+
+import io
+import math
+import threading
+import warnings
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyBboxPatch
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from rxllm._accumulators._arrivals import KINDS, Arrivals, Kind
+from rxllm._accumulators._measurement import Distribution
+from rxllm._pictures._text import legible, shortened, without_unfit
+from rxllm._pictures._ticks import seconds
+
+__all__ = ["TimelinePlot"]
+
+# Those of the marbles, as strong as a thin line needs.
+_OF_KIND: Final[dict[Kind, str]] = {
+    "text": "#2563eb",
+    "reasoning": "#8b5cf6",
+    "tool call": "#d97706",
+    "usage": "#16a34a",
+    "other": "#94a3b8",
+}
+_IN_LEGEND: Final[dict[Kind, str]] = {
+    "text": "text",
+    "reasoning": "reasoning",
+    "tool call": "tool calls",
+    "usage": "usage",
+    "other": "role, finish, others",
+}
+# Told apart by people who see few colours, too (Okabe and Ito), on white.
+_OF_STREAM: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00", "#56a0d0", "#444444")
+_INK, _PALE, _GRID, _ERROR = "#1f2937", "#64748b", "#e8ecf1", "#dc2626"
+_ACROSS: Final = 1200
+"""How many places there are beside each other: what falls on one is drawn once."""
+_SHORTEST: Final = 1e-6
+_DASHED, _DOTTED = (0, (5, 3)), (0, (1, 2))
+_STYLE: Final[Any] = {
+    "svg.hashsalt": "rxllm",
+    "svg.fonttype": "none",
+    "font.family": ["sans-serif"],
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "text.usetex": False,
+    "text.parse_math": False,
+    "path.sketch": None,
+}
+# Its types say little of what its functions take.
+_matplotlib: Any = mpl
+# The style is matplotlib's own global state, for as long as something is drawn.
+_drawing = threading.Lock()
+
+
+class TimelinePlot:
+    """The plot of one answer or more: when chunks came, the tokens by then, and the gaps."""
+
+    def __init__(self, arrivals: Sequence[Arrivals]) -> None:
+        self._arrivals = arrivals
+        self._labels = [shortened(legible(without_unfit(it.label)), 40) for it in arrivals]
+        self._duration = max((it.duration for it in arrivals), default=0.0) or 1e-3
+        with _styled():
+            self._figure = self._plotted()
+
+    def rendered(self, kind: str) -> bytes:
+        """A file of this kind."""
+        file = io.BytesIO()
+        names = ", ".join(self._labels)
+        told: dict[str, Any] = {"Title": f"When the chunks of {names} came"}
+        if kind != "png":
+            told |= {"svg": {"Date": None}, "pdf": {"CreationDate": None}}[kind]
+        with _styled():
+            self._figure.savefig(file, format=kind, metadata=told, dpi=160)
+        return file.getvalue()
+
+    def _plotted(self) -> Any:
+        rows = 0.42 + 0.3 * len(self._arrivals)
+        legend = 0.62 * len(self._arrivals)
+        heights = (max(rows, 1.15), max(2.1, 0.4 + legend), max(1.7, 0.4 + legend))
+        figure: Any = Figure(figsize=(10.2, sum(heights) + 0.75), layout="constrained")
+        figure.patch.set_alpha(0)
+        figure.get_layout_engine().set(w_pad=0.16, h_pad=0.1)
+        width, height = figure.get_size_inches()
+        figure.add_artist(
+            FancyBboxPatch(
+                (0.008, 0.008),
+                width - 0.016,
+                height - 0.016,
+                boxstyle="round,pad=0,rounding_size=0.12",
+                transform=figure.dpi_scale_trans,
+                facecolor="white",
+                edgecolor="#d8dee6",
+                linewidth=0.8,
+                zorder=-1,
+            )
+        )
+        arrivals, tokens, gaps = figure.subplots(3, 1, sharex=True, gridspec_kw={"height_ratios": heights})
+        for axes in (arrivals, tokens, gaps):
+            _bare(axes)
+        self._plot_arrivals(arrivals)
+        self._plot_tokens(tokens)
+        self._plot_gaps(gaps)
+        gaps.set_xlim(-0.015 * self._duration, 1.025 * self._duration)
+        gaps.set_xlabel("time since the request", color=_PALE)
+        gaps.xaxis.set_major_formatter(FuncFormatter(_in_seconds))
+        return figure
+
+    def _plot_arrivals(self, axes: Any) -> None:
+        present: set[Kind] = set()
+        for row, it in enumerate(self._arrivals):
+            axes.plot([0, it.duration], [row, row], color="#cbd5e1", linewidth=1, zorder=1)
+            for kind in reversed(KINDS):
+                if times := list(self._places(it.of_kind(kind))):
+                    present.add(kind)
+                    # One line with breaks, and not a line for each.
+                    axes.plot(
+                        [at for time in times for at in (time, time, math.nan)],
+                        [row - 0.28, row + 0.28, math.nan] * len(times),
+                        color=_OF_KIND[kind], linewidth=1.1, solid_capstyle="butt", zorder=2,
+                    )  # fmt: skip
+            first = it.time_to_first_token
+            if first is not None:
+                axes.plot([first], [row - 0.42], marker="v", markersize=5, color=_INK, linestyle="", zorder=4)
+            if it.ended is not None:
+                marker, size = {"completed": ("|", 13), "failed": ("x", 8), "cancelled": ("o", 6)}[it.ended]
+                color = _ERROR if it.ended == "failed" else _INK
+                axes.plot(
+                    [it.duration], [row], marker=marker, markersize=size, color=color, markeredgewidth=2,
+                    markerfacecolor="white", linestyle="", zorder=5, clip_on=False,
+                )  # fmt: skip
+        axes.set_ylim(len(self._arrivals) - 0.45, -0.62)
+        axes.set_yticks(range(len(self._arrivals)), [self._named(place) for place in range(len(self._arrivals))])
+        for label, it in zip(axes.get_yticklabels(), self._arrivals, strict=True):
+            label.set_color(_ERROR if it.error is not None else _INK)
+        axes.grid(visible=False, axis="y")
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        axes.set_title("chunks", loc="left", fontsize=10, fontweight="bold", color=_INK)
+        shown = [Line2D([], [], color=_OF_KIND[kind], linewidth=2.5) for kind in KINDS if kind in present]
+        names = [_IN_LEGEND[kind] for kind in KINDS if kind in present]
+        if any(it.time_to_first_token is not None for it in self._arrivals):
+            shown.append(Line2D([], [], color=_INK, marker="v", markersize=5, linestyle=""))
+            names.append("first token")
+        _legend(axes, shown, names)
+
+    def _plot_tokens(self, axes: Any) -> None:
+        shown: list[Line2D] = []
+        names: list[str] = []
+        for place, it in enumerate(self._arrivals):
+            color = _OF_STREAM[place % len(_OF_STREAM)]
+            come = list(it.with_tokens())
+            told = self._labels[place]
+            if come:
+                (first, at_first), (last, in_the_end) = come[0], come[-1]
+                points = [*self._curve(come), (it.duration, in_the_end)]
+                axes.plot(
+                    [first, *(at for at, _ in points)], [0, *(count for _, count in points)],
+                    color=color, linewidth=1.8, drawstyle="steps-post", zorder=3,
+                )  # fmt: skip
+                axes.plot([first], [at_first], marker="v", markersize=6, color=color, linestyle="", zorder=4)
+                rate = it.tokens_per_second
+                axes.plot([first, last], [at_first, in_the_end], color=color, linewidth=1, linestyle=_DASHED)
+                told += f"\n{in_the_end:,} tokens, first after {seconds(first)}"
+                told += f"\n{_rate(rate)} tokens/s" if rate is not None else ""
+            else:
+                told += "\nno tokens"
+            shown.append(Line2D([], [], color=color, linewidth=2))
+            names.append(told)
+        axes.set_ylim(bottom=0)
+        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_formatter(FuncFormatter(_in_thousands))
+        axes.set_title("tokens so far", loc="left", fontsize=10, fontweight="bold", color=_INK)
+        _legend(axes, shown, names)
+
+    def _plot_gaps(self, axes: Any) -> None:
+        shown: list[Line2D] = []
+        names: list[str] = []
+        axes.set_yscale("log")
+        for place, it in enumerate(self._arrivals):
+            color = _OF_STREAM[place % len(_OF_STREAM)]
+            times = [at for at, _ in it.with_tokens()][1:]
+            gaps = [max(gap, _SHORTEST) for gap in it.gaps()]
+            if not gaps:
+                continue
+            distribution = Distribution()
+            for gap in gaps:
+                distribution.add(gap)
+            median, rare = distribution.quantile(0.5) or 0.0, distribution.quantile(0.99) or 0.0
+            dots = {(round(at / self._duration * 200), round(math.log10(gap) * 8)): (at, gap)
+                    for at, gap in zip(times, gaps, strict=True)}  # fmt: skip
+            axes.plot(
+                [at for at, _ in dots.values()], [gap for _, gap in dots.values()],
+                marker="o", markersize=2.6, markeredgewidth=0, alpha=0.75, color=color, linestyle="", zorder=3,
+            )  # fmt: skip
+            axes.axhline(median, color=color, linewidth=1.2, linestyle=_DASHED, zorder=2)
+            axes.axhline(rare, color=color, linewidth=1.2, linestyle=_DOTTED, zorder=2)
+            shown.append(Line2D([], [], color=color, marker="o", markersize=4, linestyle=""))
+            names.append(f"{self._labels[place]}\nmedian {seconds(median)}, p99 {seconds(rare)}")
+        if names:
+            low, high = (math.log10(edge) for edge in axes.get_ylim())
+            axes.set_ylim(10 ** math.floor(low), 10 ** max(math.ceil(high), math.floor(low) + 2))
+            axes.yaxis.set_major_formatter(FuncFormatter(_in_seconds))
+            shown += [Line2D([], [], color=_PALE, linewidth=1.4, linestyle=dashes) for dashes in (_DASHED, _DOTTED)]
+            names += ["median", "99th percentile"]
+        else:
+            axes.set_yticks([], minor=False)
+            axes.text(0.5, 0.5, "no gaps", transform=axes.transAxes, ha="center", va="center", color=_PALE)
+        axes.tick_params(axis="y", which="minor", length=0, labelsize=0)
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.set_title("gaps between chunks with tokens", loc="left", fontsize=10, fontweight="bold", color=_INK)
+        _legend(axes, shown, names)
+
+    def _named(self, place: int) -> str:
+        it = self._arrivals[place]
+        if it.error is not None:
+            return f"{self._labels[place]}\n{shortened(type(it.error).__name__, 40)}"
+        return f"{self._labels[place]}\ncancelled" if it.ended == "cancelled" else self._labels[place]
+
+    def _places(self, times: Sequence[float]) -> Iterator[float]:
+        """Times that are told apart in the picture."""
+        return iter({round(at / self._duration * _ACROSS): at for at in times}.values())
+
+    def _curve(self, come: Sequence[tuple[float, int]]) -> Iterator[tuple[float, int]]:
+        return iter({round(at / self._duration * _ACROSS): (at, count) for at, count in come}.values())
+
+
+@contextmanager
+def _styled() -> Generator[None, None, None]:
+    """What is drawn here is drawn in this style, whatever the user's is; labels may be in any script."""
+    with _drawing, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        with _matplotlib.rc_context(_STYLE):
+            yield
+
+
+def _bare(axes: Any) -> None:
+    axes.set_facecolor("none")
+    axes.spines[["top", "right"]].set_visible(False)
+    for spine in axes.spines.values():
+        spine.set_color("#cbd5e1")
+    axes.tick_params(colors=_PALE, labelsize=8.5)
+    axes.grid(visible=True, color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _legend(axes: Any, shown: Sequence[Line2D], names: Sequence[str]) -> None:
+    """Beside the plot, where it hides nothing."""
+    if shown:
+        for line in shown:
+            line.set_label("shown")
+        legend = axes.legend(
+            shown, ["shown"] * len(shown), loc="upper left", bbox_to_anchor=(1.005, 1.06), frameon=False,
+            fontsize=8.5, labelcolor=_INK, handlelength=1.8, borderaxespad=0.2, labelspacing=0.7,
+        )  # fmt: skip
+        # A label that begins with an underscore would be left out, if it were given before.
+        for text, name in zip(legend.get_texts(), names, strict=True):
+            text.set_text(name)
+
+
+def _in_thousands(count: float, _: object) -> str:
+    return f"{count:,.0f}"
+
+
+def _in_seconds(value: float, _: object) -> str:
+    return seconds(value)
+
+
+def _rate(tokens: float) -> str:
+    return f"{tokens:,.1f}" if tokens < 1000 else f"{tokens:,.0f}"

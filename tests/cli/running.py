@@ -1,0 +1,132 @@
+"""``rxllm`` run as its users run it: as a process, through pipes and files, by a shell, and on a terminal."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.server import PATIENCE
+
+__all__ = [
+    "FIGURES",
+    "ROOT",
+    "Inside",
+    "assert_matches",
+    "environment",
+    "in_terminal",
+    "run",
+    "shell",
+    "start",
+    "without_escapes",
+]
+
+ROOT = Path(__file__).resolve().parents[2]
+FIGURES = r"\d+ chunks, (about )?\d+ tokens, first token after \d+\.\d\d s, \d+\.\d tokens/s, finish reason: "
+
+Inside = Callable[..., "subprocess.CompletedProcess[str]"]
+"""The type of the fixture ``inside``."""
+
+_COLOURING = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "TERM", "TTY_", "COLUMNS", "LINES")
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The environment without keys and without what colours or measures output, and with ``extra``."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", *_COLOURING))}
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "TERM": "xterm", **extra}
+
+
+def run(*arguments: str, given: str | bytes = "", **extra: str) -> "subprocess.CompletedProcess[str]":
+    """Runs ``rxllm`` to its end, with ``given`` on a standard input that is a pipe."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "rxllm", *arguments],
+        input=given.encode() if isinstance(given, str) else given,
+        capture_output=True,
+        cwd=ROOT,
+        env=environment(**extra),
+        timeout=60,
+        check=False,
+    )
+    return subprocess.CompletedProcess(ran.args, ran.returncode, ran.stdout.decode(), ran.stderr.decode())
+
+
+def shell(command: str, folder: Path = ROOT) -> "subprocess.CompletedProcess[str]":
+    """Runs a command line of the shell's, in which ``rxllm`` is this one."""
+    return subprocess.run(
+        ["/bin/sh", "-c", f'rxllm() {{ "{sys.executable}" -m rxllm "$@"; }}\n{command}'],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment(),
+        timeout=60,
+        check=False,
+    )
+
+
+def start(*arguments: str, **extra: str) -> "subprocess.Popen[bytes]":
+    """Starts ``rxllm``, to be met while it runs."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "rxllm", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        env=environment(**extra),
+    )
+
+
+def in_terminal(
+    *arguments: str, columns: int = 80, lines: int = 24, interrupt_at: str | None = None, **extra: str
+) -> tuple[int, str]:
+    """The exit code, and all that ``rxllm`` writes to a terminal, with its line breaks as a file has them.
+
+    Once the text ``interrupt_at`` has been written, Ctrl-C is typed.
+    """
+    ours, theirs = pty.openpty()
+    try:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rxllm", *arguments],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            cwd=ROOT,
+            env=environment(**extra),
+        )
+        os.close(theirs)
+        written = b""
+        deadline = time.monotonic() + PATIENCE
+        while select.select([ours], [], [], max(deadline - time.monotonic(), 0))[0]:
+            try:
+                data = os.read(ours, 65536)
+            except OSError:  # how Linux says that the other end is closed
+                break
+            if not data:
+                break
+            written += data
+            if interrupt_at is not None and interrupt_at.encode() in written:
+                process.send_signal(signal.SIGINT)
+                interrupt_at = None
+        code = process.wait(PATIENCE)
+    finally:
+        os.close(ours)
+    return code, written.decode().replace("\r\n", "\n")
+
+
+def without_escapes(written: str) -> str:
+    """What a terminal would show of it, but for where the cursor is."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written)
+
+
+def assert_matches(pattern: str, text: str) -> None:
+    """The pattern matches the whole text."""
+    assert re.fullmatch(pattern, text), text
