@@ -148,7 +148,7 @@ def packed_ranks(name: str) -> dict[bytes, int]:
 
 def _encoding_name_for(model: str) -> str | None:
     """The name of the encoding of ``model``, any provider's prefixes before it left out; None where it is not known."""
-    from tiktoken.model import encoding_name_for_model
+    from tiktoken import encoding_name_for_model
 
     if model.startswith(_EMBEDDED):
         return FALLBACK

@@ -323,3 +323,12 @@ def test_the_tree_names_the_statuses() -> None:
 def test_both_completions_take_the_same() -> None:
     """acompletion() has completion()'s signature, for people and for tools."""
     assert inspect.signature(rxllm.acompletion) == inspect.signature(rxllm.completion)
+
+
+def test_every_package_is_shipped() -> None:
+    """pyproject.toml names each folder with modules, and no other."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "rxllm").rglob("*.py")}
+    assert {".".join(folder.parts) for folder in folders} | {"rxllm.operators"} == set(
+        project["tool"]["setuptools"]["packages"]
+    )

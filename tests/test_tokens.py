@@ -546,3 +546,47 @@ def test_packed_encodings_need_no_network_and_no_folder(tmp_path: Path) -> None:
     )
     assert run.stdout == "2\n"
     assert not list(tmp_path.iterdir())
+
+
+TWO_ARE_THE_FIRST = """
+import sys, threading
+from importlib.machinery import PathFinder
+from rxllm import _tokens
+
+begun, asking, at_once, failed = threading.Event(), threading.Event(), threading.Event(), []
+at_once.set()
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "tiktoken":
+            spec = PathFinder.find_spec(name, path)
+            run = spec.loader.exec_module
+
+            def exec_module(module):
+                begun.set()
+                asking.wait(10)
+                run(module)
+
+            spec.loader.exec_module = exec_module
+            return spec
+
+def use(before, told, function, name):
+    before.wait(10)
+    told.set()
+    try:
+        function(name)
+    except Exception as error:
+        failed.append(error)
+
+sys.meta_path.insert(0, Slow())
+first = threading.Thread(target=use, args=(at_once, at_once, _tokens.get_encoding, "o200k_base"))
+second = threading.Thread(target=use, args=(begun, asking, _tokens.encoding_for, "gpt-4o"))
+first.start(), second.start(), first.join(), second.join()
+sys.exit(repr(failed) if failed else 0)
+"""
+
+
+def test_two_threads_may_be_the_first_to_count() -> None:
+    """Neither finds tiktoken half imported by the other, as its submodules would be."""
+    ran = subprocess.run([sys.executable, "-c", TWO_ARE_THE_FIRST], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
