@@ -71,7 +71,8 @@ def measure(
             observer: abc.ObserverBase[ModelResponseStream], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
             now = _clock(scheduler)
-            meter = Meter(counted_with, begun=now(), stall=stall)
+            meter = Meter(counted_with, begun=0.0, stall=stall)
+            meter.begin(now())  # only now: loading the encoding takes its time, once
             told = -math.inf
             # Leaving comes from any thread.
             mutex = threading.Lock()

@@ -4,7 +4,7 @@ from functools import cache, lru_cache
 from html import escape
 from typing import Any, Final
 
-from pygments import formatters, highlight, lexers, style, token, util  # type: ignore[import-untyped]
+from pygments import formatters, highlight, lexers, style, token, util
 
 __all__ = ["coloured"]
 
@@ -12,7 +12,7 @@ _LONGEST: Final = 20_000
 """Characters: longer code has no colours, which take a second for 100,000 and ten times the room."""
 
 
-class _Colours(style.Style):  # type: ignore[misc]
+class _Colours(style.Style):
     """Of middling brightness: a contrast of 4 to white and to what dark themes take for black."""
 
     styles = {  # noqa: RUF012  pygments has it as an attribute of the class

@@ -1,186 +1,99 @@
 """README.md is true: its snippets run and print what it says, and its commands are the ones that CI runs."""
 
+import asyncio
 import contextlib
 import io
-import os
 import re
 import shlex
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import reactivex as rx
+from reactivex import operators as rx_ops
 
-import rxllm
-from rxllm import completion, exceptions
+from rxllm import Stream, completion, exceptions
 from rxllm import operators as ops
-from rxllm.providers import PROVIDERS, resolve
-from tests.recordings import RANKS, RECIPES
-from tests.server import PATIENCE, Answering, Server, chunk
+from rxllm.cli import main
+from rxllm.providers import resolve
+from rxllm.types import Usage
+from tests.documents import ROOT, Page, differences, reader
 
-ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
-USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
-WORDS = [f"word{number} " for number in range(12)]
-VARIABLES = {name for provider in PROVIDERS.values() for name in provider.key_variables + provider.base_url_variables}
-NEEDS_RANKS = "encoding_for_model"  # tiktoken itself looks for its rank files
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: what it is marked as, what it holds, its first line, and the headings it stands under."""
-
-    language: str
-    text: str
-    line: int
-    section: str
-    topic: str
-
-    def __str__(self) -> str:
-        return f"line {self.line}"
+PAGE = Page("README.md")
+README = PAGE.text
+SNIPPETS = [block for block in PAGE.blocks if block.language == "python"]
+# The table of recipes: the page that has both in full, and the pipeline.
+RECIPES = re.findall(r"^\| \[[^\]]*\]\((docs/how-to/[\w-]+\.md)\) \|[^|]*\| `([^`]*)` \|$", README, flags=re.MULTILINE)
 
 
-def fenced_blocks() -> list[Block]:
-    """All fenced blocks, in order."""
-    found: list[Block] = []
-    section = topic = ""
-    opened: tuple[str, int] | None = None
-    lines = README.splitlines()
-    for index, line in enumerate(lines):
-        if opened is not None:
-            if line == "```":
-                language, start = opened
-                found.append(Block(language, "\n".join([*lines[start:index], ""]), start + 1, section, topic))
-                opened = None
-        elif line.startswith("```"):
-            opened = line[3:], index + 1
-        elif line.startswith("## "):
-            section, topic = line[3:], ""
-        elif line.startswith("### "):
-            topic = line[4:]
-    assert opened is None, "a fenced block is not closed"
-    return found
+def test_it_prints_what_it_says(tmp_path: Path) -> None:
+    """All its snippets, in order, as one reader would; none of them needs a network or a key."""
+    with reader(tmp_path, asks=False) as (someone, _):
+        assert differences(PAGE, someone) == {}
 
 
-BLOCKS = fenced_blocks()
-SNIPPETS = [block for block in BLOCKS if block.language == "python"]
-RECIPE_TOPICS = list(dict.fromkeys(block.topic for block in SNIPPETS if block.topic))
+@pytest.mark.parametrize(("page", "pipeline"), RECIPES, ids=[Path(page).stem for page, _ in RECIPES])
+def test_the_pipelines_of_the_recipes(page: str, pipeline: str, tmp_path: Path) -> None:
+    """Each runs as it stands in the table, sends one request, and comes to what is to be had of the answer."""
+    tools = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
+    asked: dict[str, Any] = {"tools": tools} if "tool_calls" in pipeline else {}
+    with reader(tmp_path, asks=True) as (_, server):
+        response = completion("gpt-4", [{"role": "user", "content": "Count from 1 to 10"}], stream=True, **asked)
+        names = {"response": response, "ops": ops, "rx": rx, "rx_ops": rx_ops}
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            if pipeline.startswith("await "):
+                value = asyncio.run(_awaited(eval(pipeline.removeprefix("await "), names)))  # noqa: S307  it is ours
+            else:
+                value = eval(pipeline, names)  # noqa: S307  likewise
+            if hasattr(value, "subscribe"):
+                value = "".join(value)
+        assert len(server.requests) == 1
+    whole = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10"
+    values = {
+        "usage": Usage(prompt_tokens=10, completion_tokens=12, total_tokens=22),
+        "complete-response": whole,
+        "finish-reasons": "stop",
+        "function-calls": {"location": "Paris"},
+        "errors": whole,
+        "tokens": 28,
+        "asynchronous": whole,
+    }
+    prints = {"printing": f"{whole}\n", "processing": "Measurement(ended='completed'", "stopping": f"{whole}\n"}
+    name = Path(page).stem
+    assert (name in prints) != (name in values)
+    if name in values:
+        assert value == values[name]
+    assert out.getvalue().startswith(prints.get(name, ""))
+    assert bool(out.getvalue()) == (name in prints)
 
 
-def shown_output(snippet: Block) -> str:
-    """What the README says that a snippet prints: the block of text that follows it with nothing in between."""
-    end = snippet.line + snippet.text.count("\n")  # the line of the closing fence
-    return next((block.text for block in BLOCKS if block.language == "text" and block.line == end + 3), "")
+async def _awaited(stream: Stream[Any]) -> Any:
+    return await stream
 
 
-def documented(recipe: str) -> str:
-    """A recipe of the documentation without the white space, which its copy has partly lost."""
-    return re.sub(r"\s+", "", recipe)
-
-
-async def answer(answering: Answering) -> None:
-    """As OpenAI would: words, or a tool call in pieces; cut off at max_tokens; usage last."""
-    asked = answering.json
-    await answering.start()
-    if asked.get("tools"):
-        for piece in (
-            {"index": 0, "id": "call_1", "function": {"name": "get_weather", "arguments": '{"loca'}},
-            {"index": 0, "function": {"arguments": 'tion": "Paris"}'}},
-        ):
-            event = chunk()
-            event["choices"][0]["delta"] = {"tool_calls": [piece]}
-            await answering.event(event)
-        await answering.event(chunk(finish="tool_calls"))
-    else:
-        for word in WORDS:
-            await answering.event(chunk(word))
-        await answering.event(chunk(finish="length" if asked.get("max_tokens") else "stop"))
-    await answering.event({**chunk(), "choices": [], "usage": USAGE}, "[DONE]")
-    await answering.end()
-
-
-def run(snippet: Block, names: dict[str, Any]) -> str:
-    """What a snippet prints, and its subscriptions with it; a failure names the line in README.md."""
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        exec(compile("\n" * (snippet.line - 1) + snippet.text, "README.md", "exec"), names)  # noqa: S102  it is ours
-        for thread in threading.enumerate():
-            if thread.name == "rxllm-worker":
-                thread.join(PATIENCE)
-    return out.getvalue()
-
-
-@pytest.fixture(scope="module")
-def printed() -> Iterator[dict[Block, str]]:
-    """What each snippet printed, all run in order as one reader would; only the recipes have a server and a key."""
-    with Server() as server, pytest.MonkeyPatch.context() as patch:
-        server.script = answer
-        for name in [*os.environ]:
-            if name.lower().endswith("_proxy") or name in VARIABLES:
-                patch.delenv(name)
-        patch.setenv("TIKTOKEN_CACHE_DIR", str(RANKS))
-        outputs: dict[Block, str] = {}
-        names: dict[str, Any] = {"__name__": "__main__"}
-        for snippet in SNIPPETS:
-            if NEEDS_RANKS in snippet.text and not RANKS.is_dir():
-                continue
-            with patch.context() as environment:
-                if snippet.topic:
-                    environment.setenv("OPENAI_API_KEY", "sk-readme")
-                    environment.setenv("OPENAI_BASE_URL", server.url)
-                sent = len(server.requests)
-                outputs[snippet] = run(snippet, names)
-                assert (len(server.requests) > sent) == bool(snippet.topic), "only recipes send something, and they do"
-        yield outputs
-    rxllm.close()
-
-
-@pytest.mark.parametrize("snippet", [s for s in SNIPPETS if not s.topic], ids=str)
-def test_snippets_print_what_the_readme_says(snippet: Block, printed: dict[Block, str]) -> None:
-    """Without a network and a key; what stands below a snippet, or nothing, is what it prints."""
-    assert printed[snippet] == shown_output(snippet)
-
-
-@pytest.mark.parametrize("topic", RECIPE_TOPICS)
-def test_recipes_and_their_pipelines_print_the_same(topic: str, printed: dict[Block, str]) -> None:
-    """A documented loop, and the pipeline below it, over the same answers."""
-    loop, pipeline = (snippet for snippet in SNIPPETS if snippet.topic == topic)
-    assert len(printed[pipeline]) > len(WORDS[0])
-    if loop not in printed:
-        pytest.skip("tiktoken's own rank files are not at ../shared/tiktoken")
-    seconds = re.compile(r"\d+\.\d+s")
-    assert seconds.sub("0.00s", printed[loop]) == seconds.sub("0.00s", printed[pipeline])
-
-
-@pytest.mark.skipif(not RECIPES.is_dir(), reason="the documentation is not at ../shared/recipes")
-@pytest.mark.parametrize("topic", RECIPE_TOPICS)
-def test_recipes_are_the_documented_ones(topic: str) -> None:
-    """Each loop stands in the documentation, to the letter but for white space and the call that opens it."""
-    loop = next(snippet.text for snippet in SNIPPETS if snippet.topic == topic)
-    if not loop.startswith("try:"):
-        loop = re.sub(r"^response = completion\((.|\n)*?\)$", "", loop, flags=re.MULTILINE)
-        loop = re.sub(r"^(import .*|encoding = .*|tools = \[(.|\n)*?^\}\])$", "", loop, flags=re.MULTILINE)
-    page = "".join(path.read_text("utf-8") for path in sorted(RECIPES.glob("*.txt")))
-    assert documented(loop)
-    assert documented(loop) in documented(page)
+def test_each_recipe_has_its_page() -> None:
+    """The table leads to all pages that begin with a documented loop, once."""
+    pages = [path for path in (ROOT / "docs").rglob("*.md") if "\n## The documented loop\n" in path.read_text("utf-8")]
+    assert sorted(page for page, _ in RECIPES) == sorted(str(path.relative_to(ROOT)) for path in pages)
 
 
 def test_the_story_needs_no_key() -> None:
     """The first snippet prints the beginning of the story that the command tells."""
     prompt = re.search(r'rxllm chat "(.*)"', README)
+    shown = PAGE.shown(SNIPPETS[0])
     assert prompt is not None
+    assert shown is not None
     messages = [{"role": "user", "content": prompt[1]}]
     story = completion("sim/story", messages, extra_body={"delay": 0}).choices[0].message.content
     assert story is not None
-    assert story.startswith(shown_output(SNIPPETS[0]).splitlines()[-1])
+    assert story.startswith(shown.text.splitlines()[-1])
     assert prompt[1] in SNIPPETS[0].text
 
 
 def test_the_two_commands() -> None:
     """Two lines, each of which makes its own environment; the second is the very line that CI runs."""
-    chat, tests = (block.text.rstrip("\n") for block in BLOCKS if block.language == "console")
+    chat, tests = (block.text.rstrip("\n") for block in PAGE.blocks if block.language == "console")
     assert tests in (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
     for command in (chat, tests):
         assert "\n" not in command
@@ -193,14 +106,24 @@ def test_the_two_commands() -> None:
 
 def test_every_operator_is_listed_once() -> None:
     """The table of operators has all of them, and nothing else."""
-    cells = re.findall(r"^\|[^|]*\|( `\w+\([^|]*)\|", README, flags=re.MULTILINE)
+    table = README.partition("\n| to | operator | gives |\n")[2].partition("\n\n")[0]
+    cells = re.findall(r"^\|[^|]*\|([^|]*)\|", table, flags=re.MULTILINE)
     assert sorted(name for cell in cells for name in re.findall(r"`(\w+)\(", cell)) == ops.__all__
 
 
 def test_every_error_is_named() -> None:
     """The tree of errors leaves none out."""
-    (tree,) = (block.text for block in BLOCKS if block.text.startswith("APIError\n"))
+    (tree,) = (block.text for block in PAGE.blocks if block.text.startswith("APIError\n"))
     assert sorted(set(re.findall(r"\b[A-Z]\w+(?:Error|Timeout)\b|\bTimeout\b", tree))) == exceptions.__all__
+
+
+def test_the_commands_are_those_that_there_are() -> None:
+    """The table of the command line has each, and nothing else."""
+    named = set(re.findall(r"^\| `rxllm (\w+)", README, flags=re.MULTILINE))
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert main(["--help"]) == 0
+    assert named == set(re.findall(r"^    (\w+)  +\w", out.getvalue(), flags=re.MULTILINE))
 
 
 def test_the_providers_are_those_that_are_known() -> None:
@@ -218,18 +141,13 @@ def test_the_providers_are_those_that_are_known() -> None:
 def test_the_extras_are_there() -> None:
     """What the README tells to install can be installed."""
     project = (ROOT / "pyproject.toml").read_text("utf-8")
-    extras = set(re.findall(r"pip install '(?:-e )?rxllm\[(\w+)\]'", README))
-    assert extras == {"bedrock", "vertex"}
-    assert all(f"\n{extra} = [" in project for extra in extras)
-
-
-def test_links_lead_somewhere() -> None:
-    """Every link into the repository names a file that is there."""
-    links = re.findall(r"\]\((?!https:)([^)]+)\)", README)
-    assert links
-    assert [link for link in links if not (ROOT / link).is_file()] == []
+    extras = set(re.findall(r"pip install (?:-e )?'(?:rxllm|\.)\[(\w+)\]'", README))
+    assert extras >= {"bedrock", "vertex", "notebook", "docs"}
+    assert [extra for extra in extras if f"\n{extra} = [" not in project] == []
 
 
 def test_the_first_screen() -> None:
     """What it is, the commands, and a pipeline with its output come within the first fifty lines."""
-    assert SNIPPETS[0].line + len((SNIPPETS[0].text + shown_output(SNIPPETS[0])).splitlines()) < 50
+    shown = PAGE.shown(SNIPPETS[0])
+    assert shown is not None
+    assert shown.end < 50

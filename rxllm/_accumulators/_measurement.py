@@ -124,6 +124,10 @@ class Meter:
         self._chunks = self._stalls = 0
         self._stalled = 0.0
 
+    def begin(self, now: float) -> None:
+        """The request is sent now."""
+        self._begun = self._last = now
+
     def add(self, chunk: ModelResponseStream, now: float) -> None:
         """Takes a chunk in, which came now."""
         self._chunks += 1

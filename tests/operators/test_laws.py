@@ -187,7 +187,7 @@ def test_the_source_is_not_asked_before_the_subscription(name: str) -> None:
     source: Observable[ModelResponseStream] = Observable(subscribe)
     pipeline = source.pipe(CASES[name].make())
     assert not asked
-    pipeline.subscribe()
+    pipeline.subscribe().dispose()  # some keep a timer
     assert asked
 
 
