@@ -1,6 +1,6 @@
 """What a chunk costs: rxllm beside httpx with json.loads, over the same server, in one run.
 
-    python benchmarks/chunk_cost.py [--chunks 2000] [--rounds 7]
+    python -m benchmarks.chunk_cost [--chunks 2000] [--rounds 7]
 
 A server in a process of its own streams chunks of about 300 bytes, one or sixteen events a packet. Each client reads
 the same stream in turn, round after round; the figures are the medians of the CPU time per chunk, and the ratios are
@@ -10,11 +10,8 @@ taken round by round, since machines are noisy.
 import argparse
 import asyncio
 import json
-import multiprocessing
 import os
-import socket
 import statistics
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,60 +19,10 @@ from typing import Any
 from reactivex import operators as rxops
 
 import rxllm
+from benchmarks.upstream import upstream
 from rxllm import operators as ops
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
-
-
-def _event(number: int) -> bytes:
-    body = {
-        "id": "chatcmpl-BDA7OEUOiPJr6S3fbWdwAE3GbR2n5",
-        "object": "chat.completion.chunk",
-        "created": 1742476858,
-        "model": "gpt-4o-2024-08-06",
-        "service_tier": "default",
-        "system_fingerprint": "fp_eb9dce56a8",
-        "choices": [
-            {"index": 0, "delta": {"content": f" word{number % 100}"}, "logprobs": None, "finish_reason": None}
-        ],
-        "usage": None,
-    }
-    return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
-
-
-def _stream(chunks: int, a_packet: int) -> bytes:
-    parts = [b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"]
-    for start in range(0, chunks, a_packet):
-        data = b"".join(_event(number) for number in range(start, min(start + a_packet, chunks)))
-        parts.append(b"%x\r\n%b\r\n" % (len(data), data))
-    finish = b'data: {"id":"x","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
-    parts.append(b"%x\r\n%b\r\n0\r\n\r\n" % (len(finish), finish))
-    return b"".join(parts)
-
-
-def _serve(connection: Any) -> None:
-    """Sends as fast as it is read: the clients' own cost is what limits, and not how often they have to wait."""
-    streams: dict[str, bytes] = {}
-
-    def answer(sock: socket.socket) -> None:
-        with sock, sock.makefile("rb") as file:
-            while head := file.readline():
-                length = 0
-                while head not in (b"\r\n", b""):
-                    if head.lower().startswith(b"content-length"):
-                        length = int(head.split(b":")[1])
-                    head = file.readline()
-                if not length:
-                    return
-                model = json.loads(file.read(length))["model"]
-                if model not in streams:
-                    streams[model] = _stream(*(int(part) for part in model.split("x")))
-                sock.sendall(streams[model])
-
-    listener = socket.create_server(("127.0.0.1", 0))
-    connection.send(listener.getsockname()[1])
-    while True:
-        threading.Thread(target=answer, args=(listener.accept()[0],), daemon=True).start()
 
 
 def _clients(url: str) -> dict[str, Callable[[str], int]]:
@@ -150,26 +97,26 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     os.environ["NO_PROXY"] = "*"
-    ours, theirs = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)
-    server.start()
-    clients = _clients(f"http://127.0.0.1:{ours.recv()}/v1")
+    with upstream() as address:
+        _measure(_clients(f"{address}/v1"), arguments.chunks, arguments.rounds)
+
+
+def _measure(clients: dict[str, Callable[[str], int]], chunks: int, rounds: int) -> None:
     print(f"{'':28}{'events a packet':>16}{'us a chunk':>12}{'ratio':>8}")
     for a_packet in (1, 16):
         times: dict[str, list[float]] = {name: [] for name in clients}
-        for round_number in range(arguments.rounds + 1):
+        for round_number in range(rounds + 1):
             for name, client in clients.items():
                 started = time.process_time()
-                count = client(f"{arguments.chunks}x{a_packet}")
+                count = client(f"{chunks}x{a_packet}")
                 elapsed = time.process_time() - started
-                assert count == arguments.chunks + 1, (name, count)
+                assert count == chunks + 1, (name, count)
                 if round_number:  # the first is for warming up
                     times[name].append(elapsed / count * 1e6)
         for name, measured in times.items():
             base = times["httpx + json.loads, async" if "async" in name else "httpx + json.loads"]
             ratio = statistics.median(ours / theirs for ours, theirs in zip(measured, base, strict=True))
             print(f"{name:28}{a_packet:>16}{statistics.median(measured):>12.2f}{ratio:>8.2f}")
-    server.kill()
 
 
 if __name__ == "__main__":

@@ -18,8 +18,10 @@ from rxllm.operators._guard import guard
 from rxllm.operators._hedge import hedge
 from rxllm.operators._measure import measure
 from rxllm.operators._merge_models import merge_models
+from rxllm.operators._observe_from import observe_from
 from rxllm.operators._parse_partial import parse_partial
 from rxllm.operators._print_text import print_text
+from rxllm.operators._publish_to import publish_to
 from rxllm.operators._race import race
 from rxllm.operators._record import record
 from rxllm.operators._redact import redact
@@ -54,8 +56,10 @@ __all__ = [
     "hedge",
     "measure",
     "merge_models",
+    "observe_from",
     "parse_partial",
     "print_text",
+    "publish_to",
     "race",
     "record",
     "redact",

@@ -31,7 +31,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
         *("count_tokens", "attach_usage", "attach_cost", "take_chunks", "take_until_budget", "measure"),
     ),
     "Resilience": ("require_finish", "retry_before_content", "fallback_to", "hedge", "race"),
-    "Sharing": ("share_replay", "cached", "record", "replay"),
+    "Sharing": ("share_replay", "cached", "record", "replay", "publish_to", "observe_from"),
     "Watching": ("guard", "redact", "tag", "merge_models"),
 }
 _UNGROUPED: Final = "Others"

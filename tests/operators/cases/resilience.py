@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from typing import Any
 
 import reactivex as rx
@@ -10,6 +11,7 @@ from reactivex import Observable
 
 from rxllm import Stream
 from rxllm import operators as ops
+from rxllm.stores import MemoryStore
 from tests.operators.cases.case import Case
 from tests.operators.sources import Operator
 
@@ -26,6 +28,23 @@ def of_one(make: Callable[[Observable[Any]], Stream[Any]]) -> Callable[[], Opera
     return lambda: lambda source: bare(make(source))
 
 
+_STORE = MemoryStore()
+_numbers = count()
+
+
+def publishing() -> Operator[Any]:
+    """publish_to() with a key of its own for each subscription."""
+
+    def published(source: Observable[Any]) -> Observable[Any]:
+        def subscribe(observer: Any, scheduler: Any = None) -> Any:
+            made = ops.publish_to(_STORE, f"laws {next(_numbers)}")(source)
+            return made.subscribe(observer, scheduler=scheduler)
+
+        return Observable(subscribe)
+
+    return published
+
+
 # Each subscription makes a file of its own in it; it goes with the process.
 _FOLDER = tempfile.TemporaryDirectory()
 
@@ -35,6 +54,7 @@ CASES = {
     "hedge": Case(partial(ops.hedge, rx.never(), after=5000), passes=True),
     "merge_models": Case(of_one(ops.merge_models)),
     "race": Case(of_one(ops.race), passes=True),
+    "publish_to": Case(publishing, passes=True),
     "record": Case(partial(ops.record, _FOLDER.name), passes=True),
     "retry_before_content": Case(partial(ops.retry_before_content, 2), passes=True),
     "share_replay": Case(ops.share_replay, passes=True, shares=True),
@@ -42,4 +62,4 @@ CASES = {
 }
 
 # What makes a Stream of something else than other streams: there is no source to hold it to the laws with.
-CREATIONS = ("replay",)
+CREATIONS = ("observe_from", "replay")
