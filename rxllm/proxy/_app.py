@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rxllm._plain import json_line
+from rxllm.exceptions import APIError
 from rxllm.proxy._access import Gate
 from rxllm.proxy._answering import Completion, Resumed
 from rxllm.proxy._config import read_config
@@ -167,7 +168,12 @@ def create_app(
         ],
         middleware=cors if origins else [],
         lifespan=lifespan,
-        exception_handlers={Refusal: _on_error, HTTPException: _on_http_exception, Exception: _on_error},
+        exception_handlers={
+            Refusal: _on_error,
+            APIError: _on_error,
+            HTTPException: _on_http_exception,
+            Exception: _on_error,
+        },
     )
 
 

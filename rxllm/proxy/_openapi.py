@@ -111,7 +111,10 @@ def document(prefix: str, models: Models, *, with_key: bool) -> dict[str, Any]:
         },
         "/v1/streams/{id}": {
             "get": {**resumed, "parameters": [stream_id, last, after]},
-            "delete": {**_getting("stopStream", "Ends a stream", "Stopped", 401, 403, 404), "parameters": [stream_id]},
+            "delete": {
+                **_getting("stopStream", "Ends a stream", "Stopped", 401, 403, 404, 502),
+                "parameters": [stream_id],
+            },
         },
         "/health": {"get": {**_getting("health", "Whether the server answers", "Health"), "security": []}},
         "/openapi.json": {

@@ -10,6 +10,7 @@ from rxllm._extras import missing_extra
 from rxllm._stores._entries import ABANDONED, STOPPED, outcome_of
 from rxllm._stores._protocol import (
     BEGINNING,
+    LONGEST_PAGE,
     LONGEST_WAIT,
     Append,
     AsyncSession,
@@ -139,9 +140,12 @@ class _Audience:
         if self._said + self._every > now:
             return
         self._said = now
-        page: Page = await self._session.perform(Read(self._key, str(self._count), 0, STOPPED))
-        if page.kind == "open":
+        full = True
+        while full:
+            page: Page = await self._session.perform(Read(self._key, str(self._count), 0, STOPPED))
             self._count += len(page.entries)
+            full = len(page.entries) >= LONGEST_PAGE
+        if page.kind == "open":
             await self._session.perform(Append(self._key, self._token, self._count + 1, [b"{}"]))
 
 

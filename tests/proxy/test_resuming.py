@@ -209,6 +209,15 @@ def test_the_key_is_asked_for() -> None:
             assert httpx.request(method, f"{address}/v1/streams/any").status_code == 401
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_a_store_that_cannot_be_reached(method: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A 502 in OpenAI's form, and no traceback in the log."""
+    with serving(store=RedisStore("redis://127.0.0.1:9", patience=0.05)) as address:
+        answer = httpx.request(method, f"{address}/v1/streams/any", timeout=PATIENCE)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "unreachable")
+    assert all(record.exc_info is None for record in caplog.records)
+
+
 def test_what_the_proxy_keeps_can_be_observed(server: Server) -> None:
     """In code, as a stream of chunks."""
     store = MemoryStore()

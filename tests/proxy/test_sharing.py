@@ -117,7 +117,7 @@ def test_streams_that_are_cut_and_resumed_lose_nothing() -> None:
 
 def _workers(parent: int) -> set[int]:
     """The processes that a server serves with."""
-    command = [shutil.which("ps") or "/bin/ps", "-A", "-o", "pid=,ppid=,args="]
+    command = [shutil.which("ps") or "/bin/ps", "-A", "-ww", "-o", "pid=", "-o", "ppid=", "-o", "args="]
     listed = subprocess.run(command, capture_output=True, text=True, check=True)
     found = (line.split(None, 2) for line in listed.stdout.splitlines())
     return {int(pid) for pid, of, what in found if int(of) == parent and "spawn_main" in what}
@@ -131,7 +131,7 @@ def test_two_hundred_streams_by_two_processes_on_one_port(tmp_path: Path) -> Non
     with RedisServer() as redis, LLMServer() as upstream:
         upstream.answer(*_WORDS, pause=0.02, times=None)
         options = ["--config", config_for(tmp_path, upstream), "--store", redis.url, "--workers", "2"]
-        with served_by(*options) as served, ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(1) as pool, served_by(*options) as served:
             assert served.process.stderr is not None
             said = pool.submit(list, served.process.stderr)  # a pipe that nobody reads would make them wait
             asyncio.run(_listened([served.address], 200))
