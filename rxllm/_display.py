@@ -1,8 +1,12 @@
 """What Streams show in a notebook as they come, one or several side by side; on a terminal, what they print."""
 
+import contextlib
+import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import reactivex as rx
@@ -82,6 +86,23 @@ def _check() -> None:
         rendered("")
 
 
+@contextlib.contextmanager
+def _uninterrupted() -> Generator[None]:
+    """What is inside goes on to its end: Ctrl-C, which the main thread gets, comes after it."""
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(usual):
+        yield
+        return
+    held: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    if held:
+        usual(*held[0])
+
+
 class _Notebook:
     """The output of a cell, drawn anew."""
 
@@ -100,11 +121,12 @@ class _Notebook:
         from IPython.display import display  # pyright: ignore[reportUnknownVariableType]
 
         begun = time.perf_counter()
-        bundle = self._bundle()
-        if self._handle is None:
-            self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
-        else:
-            self._handle.update(bundle, raw=True)  # type: ignore[no-untyped-call]  # pyright: ignore[reportUnknownMemberType]
+        with _uninterrupted():  # whoever shows something for the first time has to know that it is there
+            bundle = self._bundle()
+            if self._handle is None:
+                self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+            else:
+                self._handle.update(bundle, raw=True)  # type: ignore[no-untyped-call]  # pyright: ignore[reportUnknownMemberType]
         self._cost = time.perf_counter() - begun
 
     def end(self) -> None:

@@ -151,6 +151,7 @@ async def end_and_close(answering: Answering) -> None:
     """Ends the body, and then closes the connection without a word."""
     await answering.end()
     answering.hang_up()
+    await answering.hung_up()
 
 
 async def end_with_a_farewell(answering: Answering) -> None:
@@ -158,6 +159,7 @@ async def end_with_a_farewell(answering: Answering) -> None:
     await answering.end()
     await answering.raw(b"HTTP/1.1 408 Request Time-out\r\nconnection: close\r\n\r\n")
     answering.hang_up()
+    await answering.hung_up()
 
 
 async def cut_inside_a_chunk(answering: Answering) -> None:

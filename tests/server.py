@@ -142,6 +142,10 @@ class Answering:
         """Closes the connection in good order."""
         self._writer.close()
 
+    async def hung_up(self) -> None:
+        """Waits until it is closed: asyncio takes its time."""
+        await self._writer.wait_closed()
+
     def reset(self, *, hard: bool = False) -> None:
         """Breaks the connection: by an end that is too early or, hard, by a reset, which may overtake what was sent."""
         if hard:

@@ -7,6 +7,7 @@ import pkgutil
 import subprocess
 import sys
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -88,9 +89,14 @@ def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str], monkeypa
 
 @pytest.mark.parametrize("command", OPTIONS)
 def test_examples_run_as_they_stand(command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Each example of the help does something, with no network and no key, in the order given."""
-    for example in examples(help_of(command, capsys)):
-        ran = shell(example, tmp_path)
+    """Each example of the help does something, with no network and no key.
+
+    Those that go on from one another run in the order given, the others, which take their time, side by side.
+    """
+    given = examples(help_of(command, capsys))
+    with ThreadPoolExecutor(len(given) if command in {"chat", "compare"} else 1) as pool:
+        ran_all = list(pool.map(lambda example: shell(example, tmp_path), given))
+    for example, ran in zip(given, ran_all, strict=True):
         assert (ran.returncode, bool(ran.stdout), "rxllm: " in ran.stderr) == (0, True, False), (example, ran.stderr)
 
 
