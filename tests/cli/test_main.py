@@ -95,7 +95,7 @@ def test_examples_run_as_they_stand(command: str, capsys: pytest.CaptureFixture[
     """
     given = examples(help_of(command, capsys))
     with ThreadPoolExecutor(len(given) if command in {"chat", "compare"} else 1) as pool:
-        ran_all = list(pool.map(lambda example: shell(example, tmp_path), given))
+        ran_all = list(pool.map(shell, given, [tmp_path] * len(given)))
     for example, ran in zip(given, ran_all, strict=True):
         assert (ran.returncode, bool(ran.stdout), "rxllm: " in ran.stderr) == (0, True, False), (example, ran.stderr)
 
