@@ -70,9 +70,11 @@ class Answer:
         client.stream((*_STREAM_HEADERS, ("x-request-id", access.request_id), *headers), self._keep_alive)
         async with contextlib.aclosing(events):
             async for data in events:
+                has_room = client.write(data)
                 if access.first is None:
                     access.first = time.monotonic()
-                if not client.write(data):
+                    await asyncio.sleep(0)  # so that it is sent before more is read: it is what people wait for
+                if not has_room:
                     await client.room()
         await client.finish()
 
