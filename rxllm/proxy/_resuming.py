@@ -140,11 +140,11 @@ class _Audience:
         if self._said + self._every > now:
             return
         self._said = now
-        full = True
-        while full:
+        while True:
             page: Page = await self._session.perform(Read(self._key, str(self._count), 0, STOPPED))
             self._count += len(page.entries)
-            full = len(page.entries) >= LONGEST_PAGE
+            if len(page.entries) < LONGEST_PAGE:
+                break
         if page.kind == "open":
             await self._session.perform(Append(self._key, self._token, self._count + 1, [b"{}"]))
 
