@@ -180,9 +180,12 @@ def test_ctrl_c_cancels_all_and_shows_what_came(server: Server, arguments: list[
 
 def test_reader_that_leaves_ends_it_quietly(server: Server) -> None:
     """Where the reader of the chunks has gone, both requests are closed, and nothing is said about it."""
-    left = server.gate()
+    left, asked = server.gate(), server.gate()
 
     async def answer(answering: Answering) -> None:
+        if len(server.requests) == 2:
+            asked.open()
+        await asked.wait()
         await answering.start()
         await answering.event(chunk("first"))
         await left.wait()
