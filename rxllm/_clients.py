@@ -13,6 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpcore
 import httpx
 
+from rxllm._bodies import AsyncChunkedBody, ChunkedBody, body_of
 from rxllm._network import AsyncBackend, SyncBackend
 from rxllm._secrets import Secrets
 
@@ -239,7 +240,7 @@ class SharedTransport(httpx.BaseTransport):
         return httpx.Response(
             response.status,
             headers=response.headers,
-            stream=_Body(response.stream, done),
+            stream=_Body(body_of(asked, response, ChunkedBody), done),
             extensions=response.extensions,
         )
 
@@ -279,7 +280,7 @@ class SharedAsyncTransport(httpx.AsyncBaseTransport):
         return httpx.Response(
             response.status,
             headers=response.headers,
-            stream=_AsyncBody(response.stream, done),
+            stream=_AsyncBody(body_of(asked, response, AsyncChunkedBody), done),
             extensions=response.extensions,
         )
 

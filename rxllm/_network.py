@@ -19,6 +19,8 @@ from typing import Any, Final, Literal, Protocol, Self, TypeVar
 
 import httpcore
 
+from rxllm._bodies import HeldBack
+
 __all__ = ["AsyncBackend", "Control", "SyncBackend"]
 
 _T = TypeVar("_T")
@@ -199,21 +201,26 @@ _DIRECT: Final = _NoTunnel()
 
 class _Stream(httpcore.NetworkStream):
     def __init__(self, sock: socket.socket, tunnel: _Tunnel | _NoTunnel = _DIRECT) -> None:
+        self.received = HeldBack()
         self._socket = sock
         self._tunnel = tunnel
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self.received and (data := self.received.take(max_bytes)):
+            return data
         try:
             self._socket.settimeout(self._tunnel.left(timeout, self._socket))
-            return self._socket.recv(max_bytes)
+            data = self._socket.recv(max_bytes)
         except TimeoutError as error:
             raise self._tunnel.late(httpcore.ReadTimeout, error) from None
         except OSError as error:
             raise httpcore.ReadError(str(error)) from None
+        return self.received.cut(data) if self.received.expects_head else data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         if not buffer:
             return  # to send nothing would take the connection's error away from whoever reads next
+        self.received.expect_head()
         try:
             self._socket.settimeout(self._tunnel.left(timeout, self._socket))
             self._socket.sendall(buffer)
@@ -241,7 +248,7 @@ class _Stream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":
-            return _readable(self._socket)
+            return bool(self.received) or _readable(self._socket)
         if info == "socket":
             return self._socket
         if info == "ssl_object":
@@ -396,19 +403,24 @@ class _Wire(asyncio.Protocol):
 
 class _AsyncStream(httpcore.AsyncNetworkStream):
     def __init__(self, wire: _Wire, tunnel: _Tunnel | _NoTunnel = _DIRECT) -> None:
+        self.received = HeldBack()
         self._wire = wire
         self._tunnel = tunnel
         self._socket = wire.transport.get_extra_info("socket")
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self.received and (data := self.received.take(max_bytes)):
+            return data
         try:
-            return await self._wire.read(max_bytes, self._tunnel.left(timeout, self._socket))
+            data = await self._wire.read(max_bytes, self._tunnel.left(timeout, self._socket))
         except TimeoutError as error:
             raise self._tunnel.late(httpcore.ReadTimeout, error) from None
         except OSError as error:
             raise httpcore.ReadError(str(error)) from None
+        return self.received.cut(data) if self.received.expects_head else data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.received.expect_head()
         try:
             await self._wire.write(buffer, self._tunnel.left(timeout, self._socket))
         except TimeoutError as error:
@@ -441,7 +453,7 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":
-            return self._wire.has_news() or _readable(self._socket)
+            return bool(self.received) or self._wire.has_news() or _readable(self._socket)
         return self._wire.transport.get_extra_info(info)
 
 
