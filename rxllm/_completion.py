@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from pydantic import Secret, SecretStr
@@ -16,13 +17,13 @@ from rxllm._secrets import hidden_url
 from rxllm._stream import Stream
 from rxllm._timeouts import Timeouts, timeouts_from
 from rxllm.exceptions import BadRequestError
-from rxllm.providers._base import Provider
+from rxllm.providers._base import Dialect, Provider
 from rxllm.types import ModelResponse, ModelResponseStream, Request
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["acompletion", "completion"]
+__all__ = ["RequestSource", "acompletion", "completion"]
 
 _log = logging.getLogger("rxllm")
 
@@ -270,7 +271,7 @@ def completion(
         if mock_response is not None:
             chunks = Stream.from_source(mock_chunks(mock_response, request), request)
         else:
-            chunks = Stream.from_source(_RequestSource(call, http_client), request)
+            chunks = Stream.from_source(RequestSource(call, http_client), request)
     if following:
         from rxllm.operators import fallback_to
 
@@ -404,12 +405,22 @@ def _whole(chunks: Stream[ModelResponseStream]) -> Stream[ModelResponse]:
     return chunks.pipe(build_response())
 
 
-class _RequestSource:
+class RequestSource:
     """Opens a request for each subscription. Nothing of httpx is imported before."""
 
     def __init__(self, call: Call, http_client: Any) -> None:
         self._call = call
         self._http_client = http_client
+
+    @property
+    def dialect(self) -> Dialect:
+        """What is spoken with the provider."""
+        return self._call.provider.dialect
+
+    def spoken_in(self, dialect: Dialect) -> "RequestSource":
+        """The same request over the same client, in another dialect."""
+        provider = replace(self._call.provider, dialect=dialect)
+        return RequestSource(replace(self._call, provider=provider), self._http_client)
 
     def open(self) -> SyncReading:
         from rxllm._transport import SyncReader

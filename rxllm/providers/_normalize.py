@@ -105,6 +105,21 @@ class Normalizer:
         self._usage_chunk: ModelResponseStream | None = None  # what it came with
 
     @property
+    def holds_back(self) -> bool:
+        """Whether what came last waits for what may follow it."""
+        return self._held is not None
+
+    def is_told_nothing_by(self, chunk: ModelResponseStream) -> bool:
+        """Whether a chunk that was added has changed nothing, and another like it would change nothing either."""
+        if self._held is not None or len(chunk.choices) != 1:
+            return False
+        [choice] = chunk.choices
+        known = self._choices.get(choice.index)
+        if known is None or known.finish is not None or choice.finish_reason is not None:
+            return False
+        return choice.delta.role is None and not choice.delta.tool_calls
+
+    @property
     def answered(self) -> bool:
         """Whether any choice has come."""
         return bool(self._choices)

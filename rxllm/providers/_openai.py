@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from rxllm._decoders._events import Event
 from rxllm.exceptions import APIError
+from rxllm.providers._alike import Likeness
 from rxllm.providers._base import HTTPRequest, Provider
 from rxllm.providers._errors import response_error
 from rxllm.providers._normalize import BrokenAnswer, WholeMessage
@@ -14,7 +15,7 @@ from rxllm.providers._reading import StreamReading, mapping, objects
 from rxllm.providers._requests import endpoint, json_request, json_schema, parameters
 from rxllm.types import ModelResponseStream, Request
 
-__all__ = ["OpenAIChat"]
+__all__ = ["OpenAIChat", "OpenAIChatReading"]
 
 # A larger event is looked at before it is made a chunk: it may hold any number of choices.
 _SMALL: Final = 1 << 16
@@ -55,16 +56,16 @@ class OpenAIChat:
         """Where ``request`` is sent."""
         return endpoint(base_url, self._path)
 
-    def reading(self, request: Request, headers: Mapping[str, str]) -> "_Reading":
+    def reading(self, request: Request, headers: Mapping[str, str]) -> "OpenAIChatReading":
         """A fresh reading of one response; ``headers`` are the response's, lower-cased."""
-        return _Reading(request, headers)
+        return OpenAIChatReading(request, headers)
 
     def error(self, request: Request, status: int, headers: Mapping[str, str], body: bytes) -> APIError:
         """The typed error that an unsuccessful response amounts to."""
         return response_error(request, status, headers, body)
 
 
-class _Reading(StreamReading):
+class OpenAIChatReading(StreamReading):
     """A reading whose usual events are validated straight from their bytes."""
 
     def __init__(self, request: Request, headers: Mapping[str, str]) -> None:
@@ -73,25 +74,49 @@ class _Reading(StreamReading):
         self._validate_json = cast(
             "Callable[[Event], ModelResponseStream]", ModelResponseStream.__pydantic_validator__.validate_json
         )
+        self._likeness = Likeness(self._read_again)
 
     def _take_events(self, events: list[Event], out: list[ModelResponseStream]) -> None:
         validate, add, halves = self._validate_json, self._normalizer.add, self._halves
+        likeness, append = self._likeness, out.append
+        known, matched = likeness.known, False
         for event in events:
+            if known is not None and not halves:
+                alike = known.chunk(event)
+                if alike is not None:
+                    append(alike)
+                    matched = True
+                    continue
             if not halves and len(event) < _SMALL:
                 try:
                     chunk = validate(event)
                     extra = chunk.__pydantic_extra__
                     if not extra or (chunk.choices and "error" not in extra and "x_groq" not in extra):
                         add(chunk, out)
+                        if self._normalizer.is_told_nothing_by(chunk) and isinstance(event, bytes):
+                            likeness.learn(event, chunk, matched=matched)
+                        else:
+                            likeness.forget()
+                        known, matched = likeness.known, False
                         continue
                 except (ValidationError, WholeMessage):
                     pass  # named, or not as it should be
                 except BrokenAnswer as broken:
                     self._fail(self._stream_error(broken.said), out)
                     return
+            likeness.forget()
+            known = None
             self._take_event(event, out)
             if self._decode is None:
                 return
+
+    def _read_again(self, event: bytes) -> ModelResponseStream | None:
+        """The chunk of an event like the one that has just been taken."""
+        chunk = self._validate_json(event)
+        if chunk.usage is None:
+            self._normalizer.add(chunk, [])
+            return chunk
+        return None
 
     def _take(self, name: str, fields: dict[str, Any], out: list[ModelResponseStream]) -> None:
         if self._is_error(fields, name):

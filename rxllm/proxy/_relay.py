@@ -8,15 +8,14 @@ is.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final, cast
 
 from rxllm import Stream
-from rxllm._completion import _RequestSource  # pyright: ignore[reportPrivateUsage]
+from rxllm._completion import RequestSource
 from rxllm._decoders._events import Event
 from rxllm.exceptions import APIError
 from rxllm.providers._base import HTTPRequest, Provider, Reading
-from rxllm.providers._openai import OpenAIChat, _Reading  # pyright: ignore[reportPrivateUsage]
+from rxllm.providers._openai import OpenAIChat, OpenAIChatReading
 from rxllm.proxy._encoding import ALWAYS, ALWAYS_OF_A_CHOICE
 from rxllm.types import ModelResponseStream, Request
 
@@ -39,14 +38,9 @@ class RelayedEvent(bytes):
 def relayed(stream: Stream[Any]) -> Stream[ModelResponseStream | RelayedEvent]:
     """The same request, with events that need no touching as they came; ``stream`` where that cannot be."""
     source = stream.source
-    if not isinstance(source, _RequestSource):
+    if not isinstance(source, RequestSource) or type(source.dialect) is not OpenAIChat:
         return stream
-    call = source._call  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    if type(call.provider.dialect) is not OpenAIChat:
-        return stream
-    provider = replace(call.provider, dialect=_Relaying(call.provider.dialect))
-    client = source._http_client  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    return Stream.from_source(_RequestSource(replace(call, provider=provider), client), stream.request)
+    return Stream.from_source(source.spoken_in(_Relaying(source.dialect)), stream.request)
 
 
 class _Relaying:
@@ -65,7 +59,7 @@ class _Relaying:
         return self._dialect.error(request, status, headers, body)
 
 
-class _RelayReading(_Reading):
+class _RelayReading(OpenAIChatReading):
     """Reads what does not look like what was read."""
 
     def __init__(self, request: Request, headers: Mapping[str, str]) -> None:
@@ -85,9 +79,9 @@ class _RelayReading(_Reading):
             self._before = b""
             if self._decode is None:
                 return
-            # What is held back for what may follow it, was not this event.
-            held = self._normalizer._held  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-            if len(out) > came and held is None and type(event) is bytes and not self._halves:
+            # Where it is held back, what came out was not this event.
+            known = len(out) > came and not self._normalizer.holds_back
+            if known and type(event) is bytes and not self._halves:
                 self._learn(event, out[-1])
 
     def _passes(self, event: bytes) -> bool:

@@ -1,0 +1,194 @@
+"""Events that are alike: their chunks are those that validating each would give, and share nothing that can change."""
+
+import copy
+import json
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rxllm.providers._alike import Alike, Likeness
+from rxllm.providers._openai import OpenAIChat, OpenAIChatReading
+from rxllm.types import ModelResponseStream
+from tests.providers.reading import EVENT_STREAM, event, request, sse
+
+TOP = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion.chunk",
+    "created": 7,
+    "model": "gpt-4o",
+    "service_tier": "default",
+}
+
+
+def plain(content: str, **top: Any) -> dict[str, Any]:
+    """An event as most are."""
+    choice = {"index": 0, "delta": {"content": content}, "logprobs": None, "finish_reason": None}
+    return {**TOP, "choices": [choice], "usage": None, **top}
+
+
+def role_repeated(text: str) -> Any:
+    """An event of a server that says each time who speaks."""
+    return event({"role": "assistant", "content": text, "reasoning": None})
+
+
+def padded(text: str) -> Any:
+    """An event with padding."""
+    return plain(text, obfuscation="xy" * len(text))
+
+
+def thought(text: str) -> Any:
+    """An event with reasoning."""
+    return event({"reasoning_content": text, "content": None})
+
+
+def thought_besides(text: str) -> Any:
+    """An event with reasoning of another name."""
+    return event({"content": "", "reasoning": text})
+
+
+def at(text: str, index: int) -> Any:
+    """An event of one choice among several."""
+    return event({"content": text}, index=index)
+
+
+def calling(text: str) -> Any:
+    """An event with a tool call."""
+    return event({"content": text, "tool_calls": [{"index": 0, "id": "a"}]})
+
+
+def finishing(text: str) -> Any:
+    """An event that ends its choice."""
+    return event({"content": text}, finish="stop")
+
+
+def with_more(text: str, of: str) -> Any:
+    """An event with something that chunks cannot share."""
+    return event({"content": text}, x={"of": of})
+
+
+def read(body: bytes) -> OpenAIChatReading:
+    """A reading that has been fed."""
+    reading = OpenAIChat().reading(request(), EVENT_STREAM)
+    reading.feed(body)
+    return reading
+
+
+def nothing(*_: object) -> None:
+    """Learns nothing."""
+
+
+TEXTS = st.one_of(
+    st.text(max_size=5), st.sampled_from(['"', "\\", "\n", '"},', '"obfuscation":"x"', "é", "😀", "\x00"])
+)
+# Text and not encoded yet: what stands within a string, also what must not.
+RAW = st.sampled_from(
+    ['a"', "\\", "\\ud83d", "\\ude00", "\\x", "\n", "\x1f", "null", '","content":"b', '"', "\\u0041", ""]
+)
+EVENTS = st.one_of(
+    st.builds(plain, TEXTS),
+    st.builds(plain, TEXTS, obfuscation=TEXTS),
+    st.builds(plain, TEXTS, p=TEXTS),
+    st.builds(plain, TEXTS, created=st.integers(0, 2)),
+    st.builds(plain, TEXTS, usage=st.just({"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2})),
+    st.builds(role_repeated, TEXTS),
+    st.builds(padded, TEXTS),
+    st.builds(thought, TEXTS),
+    st.builds(thought_besides, TEXTS),
+    st.builds(at, TEXTS, st.integers(0, 1)),
+    st.builds(calling, TEXTS),
+    st.builds(finishing, TEXTS),
+    st.builds(with_more, TEXTS, TEXTS),
+)
+BODIES = st.lists(
+    st.one_of(
+        EVENTS.map(json.dumps),
+        EVENTS.map(lambda said: json.dumps(said, separators=(",", ":"), ensure_ascii=False)),
+        RAW.map(lambda raw: json.dumps(plain("@")).replace("@", raw)),
+        RAW.map(lambda raw: json.dumps(plain("hole", obfuscation="@")).replace("@", raw)),
+    ).map(lambda text: b"data: " + text.encode("utf-8", "surrogatepass").replace(b"\n", b"\xff")),
+    max_size=12,
+)
+
+
+@given(BODIES, st.integers(1, 4))
+def test_a_reading_that_learns_reads_the_same(lines: list[bytes], times: int) -> None:
+    """As one that never does: chunks, with what they keep of themselves, end and failure."""
+    with pytest.MonkeyPatch.context() as patch:
+        lines = [line for line in lines for _ in range(times)]
+        learning = _all(lines)
+        patch.setattr(Likeness, "_alike", nothing)
+        assert learning == _all(lines)
+
+
+def _all(lines: list[bytes]) -> tuple[Any, ...]:
+    reading = OpenAIChat().reading(request(), EVENT_STREAM)
+    chunks = [chunk for line in lines for chunk in reading.feed(line + b"\n\n")]
+    chunks += reading.end()
+    return chunks, [repr(chunk) for chunk in chunks], reading.complete, str(reading.failure), reading.events
+
+
+@pytest.fixture
+def validated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts of chunks that were made without validating."""
+    texts: list[str] = []
+    made = Alike.made
+
+    def noting(self: Alike, text: str, padding: str | None) -> ModelResponseStream:
+        texts.append(text)
+        return made(self, text, padding)
+
+    monkeypatch.setattr(Alike, "made", noting)
+    return texts
+
+
+@pytest.mark.parametrize("said", [plain, padded, role_repeated, thought, thought_besides])
+def test_most_events_are_alike(said: Callable[[str], Any], validated: list[str]) -> None:
+    """In the forms that providers send: all but the first, which brings the role, and the one that is learnt from."""
+    words = [f"word {number}\n" for number in range(50)]
+    reading = read(sse(*map(said, words), done=False))
+    assert [text for text in validated if "word" in text] == words[2:]
+    assert reading.failure is None
+
+
+def test_events_that_are_all_different_are_soon_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand of them are learnt from ten times."""
+    tried: list[bytes] = []
+    read_again = OpenAIChatReading._read_again  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
+
+    def noting(self: OpenAIChatReading, event: bytes) -> ModelResponseStream | None:
+        tried.append(event)
+        return read_again(self, event)
+
+    monkeypatch.setattr(OpenAIChatReading, "_read_again", noting)
+    read(sse(*(plain("a", id=f"chunk {number}") for number in range(1000)), done=False))
+    assert len(tried) == 9
+
+
+def test_their_chunks_are_chunks() -> None:
+    """Equal to those that were validated in every way that people look at them, and each with parts of its own."""
+    said = [plain("a"), plain("b"), plain("b"), plain("c")]
+    reading = OpenAIChat().reading(request(), EVENT_STREAM)
+    validated, learnt, *stamped = reading.feed(sse(plain("first"), *said, done=False))[1:]
+    like = ModelResponseStream.model_validate_json(json.dumps(plain("b")))
+    for chunk in (learnt, stamped[0]):
+        assert chunk == like
+        assert chunk.model_dump() == like.model_dump()
+        assert chunk.model_dump_json(exclude_unset=True) == like.model_dump_json(exclude_unset=True)
+        assert chunk.model_fields_set == like.model_fields_set
+        assert pickle.loads(pickle.dumps(chunk)) == like  # noqa: S301  our own
+        assert copy.deepcopy(chunk) == copy.copy(chunk) == like
+        assert chunk["service_tier"] == "default"
+    one, other = stamped
+    one.choices[0].delta.role = "assistant"
+    one.choices[0].finish_reason = "stop"
+    setattr(one.choices[0].delta, "mine", 1)  # noqa: B010  a field of its own
+    one.id = "mine"
+    one.choices.append(one.choices[0])
+    assert other == ModelResponseStream.model_validate_json(json.dumps(plain("c")))
+    assert validated == ModelResponseStream.model_validate_json(json.dumps(plain("a")))
+    further = reading.feed(sse(plain("d"), done=False))
+    assert further == [ModelResponseStream.model_validate_json(json.dumps(plain("d")))]
