@@ -7,8 +7,9 @@ import threading
 import weakref
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, Literal
-from urllib.request import getproxies, proxy_bypass
+from functools import lru_cache
+from typing import Any, Final, Literal
+from urllib.request import getproxies, getproxies_environment, proxy_bypass
 
 import httpcore
 import httpx
@@ -21,6 +22,11 @@ __all__ = ["aclose", "close", "shared_async_transport", "shared_transport"]
 
 _KEEPALIVE_SECONDS = 30.0
 
+# What getproxies() goes by; in a CGI script HTTP_PROXY is a header of the request.
+_PROXY_VARIABLES: Final = (
+    *(case(f"{name}_proxy") for name in ("http", "https", "all", "no") for case in (str.lower, str.upper)),
+    "REQUEST_METHOD",
+)
 
 # Where a connection leads: scheme, proxy, host, port.
 _Way = tuple[str, str | None, bytes, int | None]
@@ -56,10 +62,22 @@ class _AsyncBody(httpx.AsyncByteStream):
 
 def _proxy_for(url: httpx.URL) -> str | None:
     """The proxy that the environment names for this URL; one without a scheme is reached by http, as curl has it."""
-    if proxy_bypass(url.host):
+    if getproxies is not getproxies_environment:  # the system's settings, which may change at any time
+        return _named_proxy(url.scheme, url.host)
+    # To look through the environment takes longer than all else that is done for a request.
+    return _named_proxy_in(tuple(map(os.environ.get, _PROXY_VARIABLES)), url.scheme, url.host)
+
+
+@lru_cache(maxsize=1024)
+def _named_proxy_in(_environment: tuple[str | None, ...], scheme: str, host: str) -> str | None:
+    return _named_proxy(scheme, host)
+
+
+def _named_proxy(scheme: str, host: str) -> str | None:
+    if proxy_bypass(host):
         return None
     proxies = getproxies()
-    proxy = proxies.get(url.scheme) or proxies.get("all")
+    proxy = proxies.get(scheme) or proxies.get("all")
     return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 

@@ -32,6 +32,8 @@ _A_MOMENT: Final = 0.001
 _LATEST: Final = 0.1
 # Closing is to reset the connection: on, and no time to linger.
 _RESET: Final = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+# What is copied, to be sent with something else, in bytes.
+_SMALL: Final = 1 << 16
 # How much an asynchronous connection may have received before anybody takes it, in bytes.
 _HELD: Final = 1 << 16
 # How long an address of a host is tried while there are others, in seconds.
@@ -199,15 +201,46 @@ class _NoTunnel:
 _DIRECT: Final = _NoTunnel()
 
 
-class _Stream(httpcore.NetworkStream):
-    def __init__(self, sock: socket.socket, tunnel: _Tunnel | _NoTunnel = _DIRECT) -> None:
+class _Talking:
+    """What both kinds of stream keep of requests and answers.
+
+    httpcore writes a request's head and its body one after the other. The head waits for the body, or for whoever wants
+    to read, so that both go out in one packet.
+    """
+
+    def __init__(self) -> None:
         self.received = HeldBack()
+        self._head: tuple[bytes, float | None] | None = None
+
+    def _waits_for_more(self, buffer: bytes, timeout: float | None) -> bool:
+        if self.received.expects_head or not buffer:
+            return not buffer and self._head is None
+        self.received.expect_head()
+        self._head = buffer, timeout
+        return True
+
+    def _to_send(self, buffer: bytes, timeout: float | None) -> list[tuple[bytes, float | None]]:
+        """What has waited, and this; never nothing, which would take the connection's error away from a reader."""
+        head, self._head = self._head, None
+        if head is None:
+            return [(buffer, timeout)]
+        if len(buffer) > _SMALL:
+            return [head, (buffer, timeout)]
+        return [(head[0] + buffer, head[1])]
+
+
+class _Stream(_Talking, httpcore.NetworkStream):
+    def __init__(self, sock: socket.socket, tunnel: _Tunnel | _NoTunnel = _DIRECT) -> None:
+        super().__init__()
         self._socket = sock
         self._tunnel = tunnel
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if self.received and (data := self.received.take(max_bytes)):
             return data
+        if self._head is not None:
+            with contextlib.suppress(httpcore.WriteError):  # as httpcore does: there may be an answer all the same
+                self.write(b"")
         try:
             self._socket.settimeout(self._tunnel.left(timeout, self._socket))
             data = self._socket.recv(max_bytes)
@@ -218,12 +251,12 @@ class _Stream(httpcore.NetworkStream):
         return self.received.cut(data) if self.received.expects_head else data
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        if not buffer:
-            return  # to send nothing would take the connection's error away from whoever reads next
-        self.received.expect_head()
+        if self._waits_for_more(buffer, timeout):
+            return
         try:
-            self._socket.settimeout(self._tunnel.left(timeout, self._socket))
-            self._socket.sendall(buffer)
+            for data, time in self._to_send(buffer, timeout):
+                self._socket.settimeout(self._tunnel.left(time, self._socket))
+                self._socket.sendall(data)
         except TimeoutError as error:
             raise self._tunnel.late(httpcore.WriteTimeout, error) from None
         except OSError as error:
@@ -401,9 +434,9 @@ class _Wire(asyncio.Protocol):
             waiter.set_exception(TimeoutError("timed out"))
 
 
-class _AsyncStream(httpcore.AsyncNetworkStream):
+class _AsyncStream(_Talking, httpcore.AsyncNetworkStream):
     def __init__(self, wire: _Wire, tunnel: _Tunnel | _NoTunnel = _DIRECT) -> None:
-        self.received = HeldBack()
+        super().__init__()
         self._wire = wire
         self._tunnel = tunnel
         self._socket = wire.transport.get_extra_info("socket")
@@ -411,6 +444,9 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if self.received and (data := self.received.take(max_bytes)):
             return data
+        if self._head is not None:
+            with contextlib.suppress(httpcore.WriteError):
+                await self.write(b"")
         try:
             data = await self._wire.read(max_bytes, self._tunnel.left(timeout, self._socket))
         except TimeoutError as error:
@@ -420,9 +456,11 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
         return self.received.cut(data) if self.received.expects_head else data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self.received.expect_head()
+        if self._waits_for_more(buffer, timeout):
+            return
         try:
-            await self._wire.write(buffer, self._tunnel.left(timeout, self._socket))
+            for data, time in self._to_send(buffer, timeout):
+                await self._wire.write(data, self._tunnel.left(time, self._socket))
         except TimeoutError as error:
             raise self._tunnel.late(httpcore.WriteTimeout, error) from None
         except OSError as error:

@@ -222,6 +222,35 @@ class _NoBound:
         """No bound."""
 
 
+@BOTH
+def test_a_request_leaves_in_one_piece(ask: Ask, consume: Callable[[Any], list[Any]]) -> None:
+    """Its head and its body, so that the server wakes once; a body that is too large to be copied goes by itself."""
+    for size, whole in ((10, True), (1 << 20, False)):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            pieces: list[bytes] = []
+
+            def take(listener: socket.socket, pieces: list[bytes]) -> None:
+                caller, _ = listener.accept()
+                with caller:
+                    while b"the end" not in b"".join(pieces) and (piece := caller.recv(1 << 17)):
+                        pieces.append(piece)
+
+            server = threading.Thread(target=take, args=(listener, pieces))
+            server.start()
+            content = "x" * size + "the end"
+            with pytest.raises(APIConnectionError):
+                consume(
+                    ask(
+                        api_base=f"http://127.0.0.1:{listener.getsockname()[1]}/v1",
+                        messages=[{"role": "user", "content": content}],
+                        max_retries=0,
+                    )
+                )
+            server.join(PATIENCE)
+        assert b"".join(pieces).count(content.encode()) == 1
+        assert (len(pieces) == 1) is whole
+
+
 def test_a_cancelled_call_resets_its_connection() -> None:
     """A server that waits for room to send more hears of nothing less, and would wait for a minute."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
