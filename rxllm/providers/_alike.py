@@ -21,7 +21,7 @@ __all__ = ["Alike", "Likeness"]
 _TEXTS: Final = ("content", "reasoning_content")
 _PADDINGS: Final = ("obfuscation", "p")
 _STRING: Final = rb'"(?:[^"\\]|\\.)+"'
-_TEXT: Final = re.compile(rb'"(?:content|reasoning_content|reasoning|text)": ?(%b)' % _STRING, re.DOTALL)
+_TEXT: Final = re.compile(rb'"(?:content|reasoning_content|reasoning|text|thinking)": ?(%b)' % _STRING, re.DOTALL)
 _PADDING: Final = re.compile(rb'"(obfuscation|p)": ?(%b)' % _STRING, re.DOTALL)
 # Which no event holds, and which is no part of another.
 _TRIED: Final = ("\x00text\x00", "\x00padding\x00")

@@ -4,14 +4,18 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pydantic_core import from_json
+
+from rxllm._decoders._events import Event, NamedEvent
 from rxllm._decoders._json import parse
 from rxllm.exceptions import APIError
+from rxllm.providers._alike import Likeness
 from rxllm.providers._anthropic_request import messages_body
 from rxllm.providers._base import HTTPRequest, Provider
 from rxllm.providers._errors import response_error
 from rxllm.providers._reading import StreamReading, mapping, objects, whole_number
 from rxllm.providers._requests import endpoint, json_request, with_entra
-from rxllm.types import ModelResponseStream, Request
+from rxllm.types import Delta, ModelResponseStream, Request
 
 __all__ = ["AnthropicMessages", "AnthropicReading", "AzureAnthropic"]
 
@@ -93,6 +97,8 @@ _MESSAGE: Final = frozenset(
 )
 # The order of content blocks that the OpenAI shape of a message can keep: reasoning, then text, then calls.
 _PLAIN_ORDER: Final = {"thinking": 0, "redacted_thinking": 0, "text": 1, "tool_use": 2}
+# Kinds of deltas that are pieces of a text: the fields of ours and theirs that hold it.
+_TEXTS: Final = {"text_delta": (("content", "text"),), "thinking_delta": (("reasoning_content", "thinking"),)}
 
 
 class AnthropicReading(StreamReading):
@@ -124,6 +130,9 @@ class AnthropicReading(StreamReading):
         self._ended: list[_Block] = []  # not yet given as content_blocks
         self._rank = 0
         self._plain = True
+        self._likeness = Likeness(self._read_again)
+        self._written: _Block | None = None  # whose text or thinking the last event was
+        self._learnt = "", _Block({})  # the name and the block of the event that was learnt from
 
     def take_event(self, fields: dict[str, Any], *, ragged: bool = False) -> list[ModelResponseStream]:
         """The chunks that one event amounts to: an object as it stands behind ``data:``.
@@ -143,6 +152,49 @@ class AnthropicReading(StreamReading):
         if not self._take_whole(fields, out):
             self._fail(self._no_stream(json.dumps(fields)), out)
         return out
+
+    def _take_events(self, events: list[Event], out: list[ModelResponseStream]) -> None:
+        likeness, matched = self._likeness, False
+        for event in events:
+            name, data = event if isinstance(event, NamedEvent) else ("", event)
+            known, (learnt, block) = likeness.known, self._learnt
+            if known is not None and name == learnt:
+                chunk = known.chunk(data)
+                if chunk is not None:
+                    self._add_text(block, chunk.choices[0].delta)
+                    out.append(chunk)
+                    matched = True
+                    continue
+            self._written = None
+            before = len(out)
+            self._take_event(event, out)
+            if self._decode is None:
+                return
+            written = self._written
+            # Of a text that has halves of surrogate pairs, more is to be told than what it is.
+            plain = not self._ragged and len(out) == before + 1
+            if written is not None and plain and self._normalizer.is_told_nothing_by(out[-1]):
+                likeness.learn(data, out[-1], matched=matched)
+                if likeness.known is not known:
+                    self._learnt = name, written
+            else:
+                likeness.forget()
+            matched = False
+
+    def _read_again(self, data: bytes) -> ModelResponseStream | None:
+        """The chunk of an event like the one that has just been taken, and nothing else comes of it."""
+        delta = mapping(mapping(from_json(data)).get("delta"))
+        given = {ours: delta[theirs] for ours, theirs in _TEXTS.get(delta.get("type", ""), ()) if theirs in delta}
+        chunk = ModelResponseStream.model_validate(self._fields(given, None))
+        self._normalizer.add(chunk, [])
+        return chunk
+
+    def _add_text(self, block: "_Block", delta: Delta) -> None:
+        if delta.content:
+            block.pieces.append(delta.content)
+            self._length += len(delta.content)
+        elif delta.reasoning_content:
+            block.pieces.append(delta.reasoning_content)
 
     def _is_error(self, fields: dict[str, Any], name: str) -> bool:
         kind = fields.get("type")
@@ -286,12 +338,14 @@ class AnthropicReading(StreamReading):
         if kind == "text_delta":
             text = delta.get("text")
             if isinstance(text, str):
+                self._written = block
                 block.pieces.append(text)
                 self._length += len(text)
                 self._give({"content": text}, out)
         elif kind == "thinking_delta":
             thinking = delta.get("thinking")
             if isinstance(thinking, str) and thinking:
+                self._written = block
                 block.pieces.append(thinking)
                 self._give({"reasoning_content": thinking}, out)
         elif kind == "input_json_delta":
@@ -341,8 +395,10 @@ class AnthropicReading(StreamReading):
         self, delta: dict[str, Any], out: list[ModelResponseStream], *, finish: str | None = None, **more: Any
     ) -> None:
         if self.failure is None:
-            choice = {"index": 0, "delta": delta, "finish_reason": finish}
-            self._take_chunk({**self._shared, "choices": [choice], **more}, out)
+            self._take_chunk({**self._fields(delta, finish), **more}, out)
+
+    def _fields(self, delta: dict[str, Any], finish: str | None) -> dict[str, Any]:
+        return {**self._shared, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
 
 
 class _Block:

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rxllm.providers._alike import Alike, Likeness
+from rxllm.providers._anthropic import AnthropicMessages
+from rxllm.providers._base import Dialect
 from rxllm.providers._openai import OpenAIChat, OpenAIChatReading
 from rxllm.types import ModelResponseStream
 from tests.providers.reading import EVENT_STREAM, event, request, sse
@@ -117,15 +119,58 @@ BODIES = st.lists(
 @given(BODIES, st.integers(1, 4))
 def test_a_reading_that_learns_reads_the_same(lines: list[bytes], times: int) -> None:
     """As one that never does: chunks, with what they keep of themselves, end and failure."""
+    _compare(OpenAIChat(), [line for line in lines for _ in range(times)])
+
+
+def claude(kind: str, **fields: Any) -> bytes:
+    """One of Claude's events."""
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}".encode()
+
+
+def of_block(index: int, **delta: Any) -> bytes:
+    """More of a block."""
+    return claude("content_block_delta", index=index, delta=delta)
+
+
+BLOCKS = st.sampled_from([{"type": "text"}, {"type": "thinking"}, {"type": "tool_use", "id": "a", "name": "f"}])
+INDICES = st.integers(0, 1)
+CLAUDES = st.lists(
+    st.one_of(
+        st.builds(of_block, INDICES, type=st.just("text_delta"), text=TEXTS),
+        st.builds(of_block, INDICES, type=st.just("text_delta"), text=TEXTS, more=st.just(1)),
+        st.builds(of_block, INDICES, type=st.just("thinking_delta"), thinking=TEXTS),
+        st.builds(of_block, INDICES, type=st.just("text_delta"), thinking=TEXTS),
+        st.builds(of_block, INDICES, type=st.just("input_json_delta"), partial_json=TEXTS),
+        st.builds(of_block, INDICES, type=st.just("citations_delta"), citation=st.just({"url": "u"})),
+        st.builds(claude, st.just("content_block_stop"), index=INDICES),
+        st.builds(claude, st.just("content_block_start"), index=INDICES, content_block=BLOCKS),
+        RAW.map(
+            lambda raw: of_block(0, type="text_delta", text="@").replace(b"@", raw.encode().replace(b"\n", b"\xff"))
+        ),
+        st.just(claude("ping")),
+        st.just(claude("message_start", message={"id": "msg_1", "model": "claude"})),
+        st.just(claude("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 7})),
+        st.just(claude("message_stop")),
+    ),
+    max_size=12,
+)
+
+
+@given(CLAUDES, st.integers(1, 4))
+def test_a_reading_of_claude_that_learns_reads_the_same(lines: list[bytes], times: int) -> None:
+    """Its blocks, too, have all their texts."""
+    _compare(AnthropicMessages(), [line for line in lines for _ in range(times)])
+
+
+def _compare(dialect: Dialect, lines: list[bytes]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        lines = [line for line in lines for _ in range(times)]
-        learning = _all(lines)
+        learning = _all(dialect, lines)
         patch.setattr(Likeness, "_alike", nothing)
-        assert learning == _all(lines)
+        assert learning == _all(dialect, lines)
 
 
-def _all(lines: list[bytes]) -> tuple[Any, ...]:
-    reading = OpenAIChat().reading(request(), EVENT_STREAM)
+def _all(dialect: Dialect, lines: list[bytes]) -> tuple[Any, ...]:
+    reading = dialect.reading(request(), EVENT_STREAM)
     chunks = [chunk for line in lines for chunk in reading.feed(line + b"\n\n")]
     chunks += reading.end()
     return chunks, [repr(chunk) for chunk in chunks], reading.complete, str(reading.failure), reading.events
@@ -152,6 +197,17 @@ def test_most_events_are_alike(said: Callable[[str], Any], validated: list[str])
     reading = read(sse(*map(said, words), done=False))
     assert [text for text in validated if "word" in text] == words[2:]
     assert reading.failure is None
+
+
+@pytest.mark.parametrize(("kind", "field"), [("text_delta", "text"), ("thinking_delta", "thinking")])
+def test_most_of_claudes_events_are_alike(kind: str, field: str, validated: list[str]) -> None:
+    """All of a block but the one that is learnt from."""
+    reading = AnthropicMessages().reading(request(), EVENT_STREAM)
+    words = [f"word {number}\n" for number in range(50)]
+    reading.feed(claude("message_start", message={"id": "msg_1", "model": "claude"}) + b"\n\n")
+    for word in words:
+        reading.feed(of_block(0, **{"type": kind, field: word}) + b"\n\n")
+    assert [text for text in validated if "word" in text] == words[1:]
 
 
 def test_events_that_are_all_different_are_soon_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
