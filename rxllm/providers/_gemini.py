@@ -493,13 +493,16 @@ def _usage(said: Any) -> dict[str, Any] | None:
 
 
 def _count(fields: dict[str, Any], *names: str) -> int:
-    return next((whole_number(value) for name in names if isinstance(value := fields.get(name), int)), 0)
+    for name in names:
+        if isinstance(value := fields.get(name), int):
+            return whole_number(value)
+    return 0
 
 
 def _by_modality(details: Any) -> dict[str, Any]:
     """Counts such as ``text_tokens`` and ``audio_tokens``."""
     counts: dict[str, Any] = {}
-    for detail in objects(details):
+    for detail in objects(details) if details else ():
         modality, count = detail.get("modality"), detail.get("tokenCount")
         if isinstance(modality, int):
             modality = _MODALITIES[modality] if 0 <= modality < len(_MODALITIES) else None
