@@ -238,8 +238,10 @@ class _AsyncSession:
                 left = deadline - time.monotonic()
                 if _has_news(result) or left <= 0:
                     return result
+                # Not wait_for(): before Python 3.12 it may swallow that its task is cancelled.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), min(left, result.patience))
+                    async with asyncio.timeout(min(left, result.patience)):
+                        await self._woken.wait()
         finally:
             self._streams.unwatch(command.key, self._wake)
 

@@ -51,11 +51,11 @@ class Gate:
         if self._open:
             return
         origin = http.headers.get("origin")
-        host = urlsplit(f"//{http.headers.get('host', '')}").hostname
+        host = _host_of(f"//{http.headers.get('host', '')}")
         client = http.client.host if http.client else "127.0.0.1"
-        if not is_loopback(client) or not host or not is_loopback(host):
+        if not is_loopback(client) or not is_loopback(host):
             raise _forbidden("it serves only requests of its own machine that name it localhost")
-        if origin is not None and origin not in self._origins and not is_loopback(urlsplit(origin).hostname or ""):
+        if origin is not None and origin not in self._origins and not is_loopback(_host_of(origin)):
             raise _forbidden("it serves no page of another origin")
 
 
@@ -63,6 +63,14 @@ def _given(headers: Mapping[str, str]) -> str:
     """The key in a request's headers; empty where there is none."""
     scheme, _, value = headers.get("authorization", "").partition(" ")
     return value.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+
+
+def _host_of(address: str) -> str:
+    """The name in an address; empty where there is none."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:  # half of a bracket
+        return ""
 
 
 def _forbidden(reason: str) -> Refusal:

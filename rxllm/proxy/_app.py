@@ -5,7 +5,7 @@ import os
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -23,14 +23,16 @@ from rxllm.proxy._answering import Completion, Resumed
 from rxllm.proxy._config import read_config
 from rxllm.proxy._errors import Refusal, error_body, status_of
 from rxllm.proxy._log import Access, Ending
-from rxllm.proxy._models import Answerer, Models
+from rxllm.proxy._models import Answerer, Models, unknown_model
 from rxllm.proxy._openapi import document
 from rxllm.proxy._request import read_request
-from rxllm.proxy._resuming import Resuming, place_of
+from rxllm.proxy._resuming import Resuming, no_entry, place_of
 
 __all__ = ["MAX_BODY_BYTES", "create_app"]
 
 MAX_BODY_BYTES: Final = 10 << 20
+
+_LONGEST_PATH: Final = 200  # that is logged
 
 
 def create_app(
@@ -52,11 +54,14 @@ def create_app(
     ``GET /health`` and ``GET /openapi.json``.
 
     What a client sends goes to ``completion()`` as it is, but for what is the owner's to say (``api_base``,
-    ``api_key``, ``extra_body``, ``fallbacks``, ``timeout`` and all others that are no argument of OpenAI's): that is
-    refused. The headers of a stream wait for the first chunk, so that an error before it has its own status; after
-    ``keep_alive`` silent seconds they are sent, and comments, and an error is an event from then on. After an error no
-    ``[DONE]`` comes. A client that leaves cancels its request upstream. Each request is a line of JSON on the logger
-    ``rxllm.proxy``.
+    ``api_key``, ``extra_body``, ``fallbacks``, ``timeout`` and all others that are no argument of OpenAI's): that
+    is refused, as is what asks LiteLLM's proxy for more than there is here (``guardrails``, ``prompt_id``). What
+    tells a proxy something about the request (``tags``, ``cache``, ``no-log``, ``litellm_metadata``, and
+    ``metadata`` without ``store``) goes to no provider: it is in the request's ``notes``, and the log names it. The
+    headers of a stream wait for the first chunk, so that an error before it has its own status; after
+    ``keep_alive`` silent seconds they are sent, and comments, and an error is an event from then on. After an error
+    no ``[DONE]`` comes. A client that leaves cancels its request upstream. Each request is a line of JSON on the
+    logger ``rxllm.proxy``.
 
     Args:
         models: what answers, by public name: a function of the request (a ``ProxyRequest``), plain or ``async``, that
@@ -102,7 +107,7 @@ def create_app(
     resuming = None if store is None else Resuming(store, resume_for)
 
     async def chat(http: HTTPRequest) -> Any:
-        access = Access(f"req_{secrets.token_hex(12)}", http.url.path)
+        access = _access(http)
         try:
             gate.check(http)
             request = await read_request(http, max_body_bytes)
@@ -110,17 +115,19 @@ def create_app(
             return _refused(refusal, access)
         except ClientDisconnect:
             return _refused(Refusal(400, "The body broke off."), access, ended="client left")
-        access.model, access.stream = request.model, request.stream
+        access.model, access.stream, access.notes = request.model, request.stream, list(request.notes)
         if resuming is not None and (last := http.headers.get("last-event-id")):
             return Resumed(*place_of(last), access, keep_alive=keep_alive, resuming=resuming)
         return Completion(request, served, access, keep_alive=keep_alive, resuming=resuming)
 
     async def resume(http: HTTPRequest) -> Any:
         gate.check(http)
-        access = Access(f"req_{secrets.token_hex(12)}", "/v1/streams/{id}")
+        access = _access(http, "/v1/streams/{id}")
         stream: str = http.path_params["id"]
         last = http.headers.get("last-event-id")
-        after = place_of(last)[1] if last else http.query_params.get("after")
+        named, after = place_of(last) if last else (stream, http.query_params.get("after"))
+        if named != stream:
+            raise no_entry()
         return Resumed(stream, after or None, access, keep_alive=keep_alive, resuming=kept(resuming))
 
     async def stop(http: HTTPRequest) -> Response:
@@ -139,7 +146,7 @@ def create_app(
         gate.check(http)
         name: str = http.path_params["model"]
         if not served.has(name):
-            raise Refusal(404, f"The model `{name}` does not exist", param="model", code="model_not_found")
+            raise unknown_model(name)
         return _json(_model(name))
 
     async def health(_: HTTPRequest) -> Response:
@@ -169,7 +176,7 @@ def create_app(
         middleware=cors if origins else [],
         lifespan=lifespan,
         exception_handlers={
-            Refusal: _on_error,
+            Refusal: _on_refusal,
             APIError: _on_error,
             HTTPException: _on_http_exception,
             Exception: _on_error,
@@ -196,13 +203,22 @@ def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = Non
     return Response(json_line(value), status, headers, "application/json")
 
 
+def _access(http: HTTPRequest, path: str | None = None) -> Access:
+    return Access(f"req_{secrets.token_hex(12)}", path or http.scope["path"][:_LONGEST_PATH])
+
+
 def _refused(refusal: Refusal, access: Access, *, ended: Ending = "refused") -> Response:
     access.status, access.ended, access.error = refusal.status, ended, refusal.code
     access.write()
     headers = {"x-request-id": access.request_id}
-    if refusal.status == 413:
+    if refusal.status in (408, 413):
         headers["connection"] = "close"  # the rest of the body is not read
     return _json(error_body(refusal), refusal.status, headers)
+
+
+async def _on_refusal(http: HTTPRequest, refusal: Exception) -> Response:
+    """What was refused where no access log is kept: somebody may be trying keys."""
+    return _refused(cast("Refusal", refusal), _access(http))
 
 
 async def _on_error(_: HTTPRequest, error: Exception) -> Response:

@@ -71,6 +71,8 @@ def status_of(error: Exception) -> int:
         return 500
     if error.status_code is not None and 400 <= error.status_code < 600:
         return error.status_code
+    if error.status_code is not None and 300 <= error.status_code < 400:
+        return 502  # the upstream's address is wrong, and not the client's request
     return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
 
 

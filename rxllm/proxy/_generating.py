@@ -181,6 +181,10 @@ class Generation:
                 self._stop(LEFT)
                 return
 
+    def stop(self) -> None:
+        """The server stops: ends the answer, unless that is over and being kept."""
+        self._stop(self._ending)
+
     def _stop(self, ending: bytes) -> None:
         self._ending = ending
         if self.task is not None and not self._over:

@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -29,6 +30,7 @@ class Access:
         status: what it was answered with; ``None`` where the client had left before.
         events: how many events were sent.
         usage: the tokens, where they are known.
+        notes: the names of what the client said to the proxy and not to the model.
         ended: how it ended.
         error: the class of the error that it ended with.
     """
@@ -42,6 +44,7 @@ class Access:
     first: float | None = None
     events: int = 0
     usage: Usage | None = None
+    notes: Sequence[str] = ()
     ended: Ending = "completed"
     error: str | None = None
 
@@ -64,4 +67,6 @@ class Access:
             "ended": self.ended,
             "error": self.error,
         }
+        if self.notes:
+            told["not_sent_on"] = sorted(self.notes)
         _log.info("%s", json.dumps(told))

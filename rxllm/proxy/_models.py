@@ -14,7 +14,7 @@ from rxllm.proxy._errors import Refusal
 from rxllm.proxy._request import ProxyRequest
 from rxllm.types import ModelResponseStream
 
-__all__ = ["Answerer", "Models"]
+__all__ = ["Answerer", "Models", "unknown_model"]
 
 Answerer = Callable[[ProxyRequest], Any] | str | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """What answers: a function of the request, a model's name, arguments of ``completion()``, or several of these, which
@@ -81,7 +81,7 @@ class Models:
         """
         found = ({"model": request.model}, "") if self._open else self._find(request.model)
         if found is None:
-            raise _unknown(request.model)
+            raise unknown_model(request.model)
         answerer, rest = found
         if callable(answerer):
             made: Any = answerer(request)
@@ -96,7 +96,7 @@ class Models:
                 for arguments in _each(answerer)
             ]
         except BadRequestError as error:
-            raise (_unknown(request.model, error.message) if self._open else error) from None
+            raise (unknown_model(request.model, error.message) if self._open else error) from None
         except (TypeError, ValueError) as error:
             reason = str(error)
             param = reason.partition(" ")[0]
@@ -141,7 +141,8 @@ def _check(name: Any, answerer: Any) -> None:
         _SOME_REQUEST.complete(**{**arguments, "model": arguments["model"].replace("*", "any")})
 
 
-def _unknown(name: str, reason: str = "") -> Refusal:
+def unknown_model(name: str, reason: str = "") -> Refusal:
+    """The refusal of a model that is not served."""
     words = f": {reason}" if reason and len(name) <= _LONGEST_NAME else ""
     return Refusal(
         404,

@@ -5,7 +5,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from rxllm.proxy._models import Models
-from rxllm.proxy._request import OWNERS_PREFIXES, ChatBody, owners
+from rxllm.proxy._request import OWNERS_NAMES, ChatBody, owners
 from rxllm.types import ModelResponse, ModelResponseStream
 
 __all__ = ["document"]
@@ -77,7 +77,7 @@ def document(prefix: str, models: Models, *, with_key: bool) -> dict[str, Any]:
     body["properties"]["model"] |= {"enum": names} if models.listed else {"examples": names}
     # Whoever owns the server says these; a schema that is false allows no value.
     body["properties"] |= dict.fromkeys(sorted(owners()), False)
-    body["patternProperties"] = {f"^({'|'.join(OWNERS_PREFIXES)})": False}
+    body["patternProperties"] = {OWNERS_NAMES: False}
     chat = {
         "summary": "A completion, as a stream of events or whole",
         "requestBody": {"required": True, "content": {"application/json": {"schema": _reference("ChatBody")}}},
@@ -90,7 +90,7 @@ def document(prefix: str, models: Models, *, with_key: bool) -> dict[str, Any]:
                     "text/event-stream": {},
                 },
             },
-            **_refusals(400, 401, 402, 403, 404, 413, 422, 429, 500, 502, 503, 504),
+            **_refusals(400, 401, 402, 403, 404, 408, 413, 422, 429, 500, 502, 503, 504),
         },
     }
     name = {"name": "model", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}

@@ -115,6 +115,8 @@ class _RelayReading(OpenAIChatReading):
             return
         if choice.logprobs is not None or choice.__pydantic_extra__ or choice.delta.__pydantic_extra__:
             return
+        if not _is_plain(event):
+            return  # it came in several lines, and would have to be framed so again
         before, found, rest = event.partition(_CONTENT)
         blank = b" " if rest[:1] == b" " else b""
         rest = rest[len(blank) :]

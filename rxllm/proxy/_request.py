@@ -1,7 +1,9 @@
 """What a client asks: read within bounds, checked, and without what only the owner of the server may say."""
 
+import asyncio
 import inspect
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -14,16 +16,38 @@ from rxllm import Stream, completion
 from rxllm.proxy._errors import Refusal
 from rxllm.types import ModelResponseStream
 
-__all__ = ["OWNERS_PREFIXES", "ChatBody", "ProxyRequest", "owners", "read_request"]
+__all__ = ["OWNERS_NAMES", "ChatBody", "ProxyRequest", "owners", "read_request"]
 
 # Arguments of completion() that are OpenAI's too; all others that it names are the owner's.
 _CLIENTS: Final = frozenset(
     "model messages stream stream_options max_tokens tools tool_choice temperature n stop response_format".split()
 )
-_OWNERS: Final = frozenset({"api_version", "extra_query", "organization", "region_name"})
-OWNERS_PREFIXES: Final = ("aws_", "azure_", "vertex_", "google_", "litellm_")
+# What LiteLLM's proxy takes beside these, and what would come of it is not what would come of it here: who asks for a
+# guardrail must not get an answer without it.
+_OWNERS: Final = frozenset(
+    "api_version extra_query organization region_name headers client guardrails policies prompt_id prompt_variables"
+    " prompt_version prompt_label context_window_fallback_dict content_policy_fallback_dict model_list model_info"
+    " mock_timeout mock_tool_calls mock_delay user_config allowed_openai_params request_timeout stream_timeout"
+    " provider_specific_header secret_fields proxy_server_request routing_strategy retry_policy".split()
+)
+# What it takes too, and what only says something about the request, or asks for what is done in any case or would have
+# changed nothing in the answer. ``metadata`` is such a one where OpenAI would refuse it: without ``store``.
+_NOTES: Final = frozenset(
+    "tags cache caching ttl no-log enable_prompt_caching litellm_metadata litellm_session_id litellm_trace_id"
+    " litellm_call_id litellm_request_debug".split()
+)
+# Where requests are sent, with whose key and to which service that logs them. No key of a client's goes to a provider.
+OWNERS_NAMES: Final = (
+    "^(aws_|azure_|vertex_|google_|langfuse_|langsmith_|arize_|posthog_|humanloop_|wandb_|weave_|gcs_|s3_|dd_|signoz_"
+    f"|newrelic_|slack_|litellm_(?!({'|'.join(sorted(n.removeprefix('litellm_') for n in _NOTES))})$))"
+)
+_is_owners: Final = re.compile(OWNERS_NAMES).search
 
+_OURS: Final = frozenset({"model", "messages", "stream", "stream_options"})
 _COUNTS: Final = ("max_tokens", "max_completion_tokens", "n", "seed")
+
+# How long a piece of the body may be waited for, in seconds.
+_PIECE_WITHIN: Final = 60.0
 
 # Headers that hold what the client proved itself with; the rest may tell a budget whose request it is.
 _CREDENTIALS: Final = frozenset({"authorization", "x-api-key", "cookie", "proxy-authorization"})
@@ -91,6 +115,9 @@ class ProxyRequest:
         headers: the request's headers, by name in small letters, without those that prove who the client is.
         stream: whether the client wants a stream; the function gives a Stream in any case.
         include_usage: whether the client wants the chunk with the usage.
+        notes: what the client said to the proxy and not to the model, as clients of LiteLLM's do: ``tags``,
+            ``metadata`` (without ``store``), ``cache``, ``litellm_metadata`` and the like. It goes to no provider, and
+            nothing acts on it but the model's function.
 
     >>> request = ProxyRequest("gpt-4", [{"role": "user", "content": "Hi"}], {"temperature": 0})
     >>> request.arguments
@@ -103,6 +130,7 @@ class ProxyRequest:
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     stream: bool = True
     include_usage: bool = False
+    notes: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -117,7 +145,10 @@ class ProxyRequest:
         <Stream of sim/echo>
         """
         ask: Any = completion
-        stream: Stream[ModelResponseStream] = ask(**{**self.arguments, **replaced, "model": model})
+        try:
+            stream: Stream[ModelResponseStream] = ask(**{**self.arguments, **replaced, "model": model})
+        except RecursionError:
+            raise _too_deep() from None
         return stream
 
 
@@ -136,10 +167,15 @@ async def _body(http: HTTPRequest, most_bytes: int) -> bytes:
     if said.isdecimal() and int(said) > most_bytes:
         raise too_large
     body = bytearray()
-    async for piece in http.stream():
-        body += piece
-        if len(body) > most_bytes:
-            raise too_large
+    try:
+        async with asyncio.timeout(_PIECE_WITHIN) as bound:
+            async for piece in http.stream():
+                body += piece
+                if len(body) > most_bytes:
+                    raise too_large
+                bound.reschedule(asyncio.get_running_loop().time() + _PIECE_WITHIN)
+    except TimeoutError:
+        raise Refusal(408, "The rest of the body has not come.", code="request_timeout") from None
     return bytes(body)
 
 
@@ -147,13 +183,12 @@ def _parsed(body: bytes, headers: dict[str, str]) -> ProxyRequest:
     try:
         fields: Any = json.loads(body, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise Refusal(400, f"The body is no JSON: {reason}") from None
+        raise (_too_deep() if isinstance(error, RecursionError) else _no_json(str(error))) from None
     if not isinstance(fields, dict):
         raise Refusal(400, "The body is a JSON object.")
     given: dict[str, Any] = fields  # pyright: ignore[reportUnknownVariableType]
     for name in given:
-        if name in owners() or name.startswith(OWNERS_PREFIXES):
+        if name in owners() or _is_owners(name):
             raise Refusal(
                 400, f"{name} is for the owner of this server to say.", param=name, code="unsupported_parameter"
             )
@@ -161,8 +196,11 @@ def _parsed(body: bytes, headers: dict[str, str]) -> ProxyRequest:
         checked = ChatBody.model_validate(given)
     except ValidationError as error:
         raise _invalid(error) from None
-    ours = ("model", "messages", "stream", "stream_options")
-    params = {name: value for name, value in given.items() if value is not None and name not in ours}
+    said = {name: value for name, value in given.items() if value is not None}
+    notes = {name: said.pop(name) for name in _NOTES & said.keys()}
+    if "metadata" in said and said.get("store") is not True:
+        notes["metadata"] = said.pop("metadata")
+    params = {name: value for name, value in said.items() if name not in _OURS}
     params |= {name: value for name in _COUNTS if (value := getattr(checked, name)) is not None}
     return ProxyRequest(
         checked.model,
@@ -171,6 +209,7 @@ def _parsed(body: bytes, headers: dict[str, str]) -> ProxyRequest:
         headers,
         stream=bool(checked.stream),
         include_usage=bool(checked.stream_options and checked.stream_options.include_usage),
+        notes=notes,
     )
 
 
@@ -178,6 +217,14 @@ def _invalid(error: ValidationError) -> Refusal:
     problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
     param = ".".join(str(step) for step in problem["loc"] if not (isinstance(step, str) and "[" in step))
     return Refusal(400, f"{param}: {problem['msg']}", param=param, code="invalid_value")
+
+
+def _no_json(reason: str) -> Refusal:
+    return Refusal(400, f"The body is no JSON: {reason}")
+
+
+def _too_deep() -> Refusal:
+    return Refusal(400, "The body is nested too deeply.")
 
 
 def _no_number(name: str) -> Literal[0]:

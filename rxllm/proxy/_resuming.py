@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import re
 import secrets
 from collections.abc import AsyncGenerator
 from typing import Any, Final
@@ -24,10 +25,16 @@ from rxllm.proxy._encoding import DONE
 from rxllm.proxy._errors import Refusal
 from rxllm.proxy._generating import Generation, audience_of
 
-__all__ = ["Resuming", "place_of"]
+__all__ = ["Resuming", "no_entry", "place_of", "reach"]
 
 
 _LONGEST_ID: Final = 15
+
+# What may be the name of a stream: others are nobody's, and no store is asked for them.
+_is_name: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII).fullmatch
+
+# For how many seconds a store that does not answer is asked again where the server starts.
+_PATIENCE_AT_START: Final = 1.0
 
 # How long the store may take at the end, in seconds.
 _LAST_WORDS: Final = 2.0
@@ -68,10 +75,12 @@ class Resuming:
             APIError: what the stream ended with; or the store cannot be reached.
             Exception: likewise, where it was an error of the owner's.
         """
+        if not _is_name(stream):
+            raise _unknown()
         session, generation = self._store.open_async(), self._running.get(stream)
         seen = after or BEGINNING
         if not (seen.isascii() and seen.isdecimal() and len(seen) <= _LONGEST_ID):
-            raise _no_entry()
+            raise no_entry()
         audience = _Audience(session, _key(stream), self._resume_for / 3)
         name = stream.encode()
         if generation is not None:
@@ -85,7 +94,7 @@ class Resuming:
                 if page.kind == "missing":
                     raise _unknown()
                 if page.kind == "beyond":
-                    raise _no_entry()
+                    raise no_entry()
                 if page.entries:
                     seen = page.entries[-1][0]
                     framed = [b"id: %b/%b\ndata: %b\n\n" % (name, i.encode(), data) for i, data in page.entries]
@@ -111,6 +120,8 @@ class Resuming:
             Refusal: there is no such stream.
             APIConnectionError: the store cannot be reached.
         """
+        if not _is_name(stream):
+            raise _unknown()
         verdict: Verdict = await self._store.open_async().perform(Stop(_key(stream), STOPPED))
         if verdict.kind == "missing":
             raise _unknown()
@@ -118,8 +129,8 @@ class Resuming:
     async def close(self) -> None:
         """The server stops: ends what is still being made, and waits until the store knows."""
         making = [generation.task for generation in self._running.values() if generation.task is not None]
-        for task in making:
-            task.cancel()
+        for generation in list(self._running.values()):
+            generation.stop()
         if making:
             await asyncio.wait(making, timeout=_LAST_WORDS)
 
@@ -164,12 +175,31 @@ def _opened(store: Any) -> StreamStore:
     if not isinstance(store, str):
         given: StreamStore = store
         return given
-    stores: Any = importlib.import_module("rxllm.stores")
+    made: StreamStore = importlib.import_module("rxllm.stores").MemoryStore() if store == "memory" else _redis(store)
+    return made
+
+
+def _redis(address: str, **options: float) -> Any:
     try:
-        made: StreamStore = stores.MemoryStore() if store == "memory" else stores.RedisStore(store)
+        return importlib.import_module("rxllm.stores").RedisStore(address, **options)
     except ImportError:
         raise missing_extra("--store redis://", "redis") from None
-    return made
+
+
+def reach(store: str) -> None:
+    """Returns where what keeps the streams can be used.
+
+    Raises:
+        APIConnectionError: it cannot.
+        ValueError: it is no address.
+        ImportError: an extra is missing.
+    """
+    if store != "memory":
+        opened = _redis(store, patience=_PATIENCE_AT_START)
+        try:
+            opened.open().perform(Read(_key("any"), BEGINNING, 0, ABANDONED))
+        finally:
+            opened.close()
 
 
 def _key(stream: str) -> str:
@@ -180,5 +210,6 @@ def _unknown() -> Refusal:
     return Refusal(404, "There is no such stream, or not any more.", code="stream_not_found", param="id")
 
 
-def _no_entry() -> Refusal:
+def no_entry() -> Refusal:
+    """The refusal of who was at a place that the stream has not."""
     return Refusal(400, "The stream has no entry of that id.", code="entry_not_found", param="Last-Event-ID")

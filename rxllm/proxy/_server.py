@@ -1,12 +1,13 @@
 """Runs the proxy: its socket, its processes, its end."""
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
 from types import FrameType
@@ -15,14 +16,20 @@ from typing import Any
 import uvicorn
 from pydantic import SecretStr
 
+from rxllm.exceptions import APIConnectionError
 from rxllm.proxy._app import create_app
 from rxllm.proxy._config import read_config
+from rxllm.proxy._connection import Connection
+from rxllm.proxy._log_writer import LogWriter
 from rxllm.proxy._processes import run_processes
+from rxllm.proxy._resuming import reach
 
 __all__ = ["ServeError", "Settings", "serve"]
 
 # Longer than clients keep a connection that they do not use: who closes it first, must not be the server.
 _KEEP_CONNECTIONS = 75
+
+_STANDARD_ERROR = 2
 
 # How long streams that are cut off have to tell their clients, in seconds.
 _LAST_WORDS = 1.0
@@ -82,12 +89,13 @@ def serve(settings: Settings, announce: Callable[[str], None]) -> None:
 
 def _serve(settings: Settings, listener: socket.socket, announce: Callable[[], None] | None = None) -> None:
     """Serves in this process."""
-    _Server(_configuration(settings), announce or _say_nothing).run(sockets=[listener])
+    configuration = _configuration(settings)
+    with _log_on_standard_error() as log:
+        _Server(configuration, announce or _say_nothing, log).run(sockets=[listener])
 
 
 def application(settings: Settings) -> Any:
     """The application that a process serves."""
-    _log_to_standard_error()
     return create_app(
         None,
         config=settings.config,
@@ -100,9 +108,10 @@ def application(settings: Settings) -> Any:
 class _Server(uvicorn.Server):
     """uvicorn's, which tells when it listens, and which any second signal ends at once."""
 
-    def __init__(self, configuration: uvicorn.Config, announce: Callable[[], None]) -> None:
+    def __init__(self, configuration: uvicorn.Config, announce: Callable[[], None], log: logging.Handler) -> None:
         super().__init__(configuration)
         self._announce = announce
+        self._log = log
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -114,6 +123,7 @@ class _Server(uvicorn.Server):
         cancelled = list(self.server_state.tasks)
         if cancelled and not self.force_exit:
             await asyncio.wait(cancelled, timeout=_LAST_WORDS)
+        self._log.close()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit:
@@ -149,6 +159,11 @@ def _check(settings: Settings) -> None:
             f"Without a key only this machine is served, and --host {settings.host} is open to others: set "
             "RXLLM_MASTER_KEY, or leave --host out."
         )
+    if settings.store is not None:
+        try:
+            reach(settings.store)
+        except (APIConnectionError, ValueError) as error:
+            raise ServeError(f"--store: {error}") from None
 
 
 def _listening(settings: Settings) -> socket.socket:
@@ -169,6 +184,7 @@ def _configuration(settings: Settings) -> uvicorn.Config:
         timeout_graceful_shutdown=settings.shutdown_timeout,
         timeout_keep_alive=_KEEP_CONNECTIONS,
         lifespan="on",
+        http=Connection,
         ws="none",
         log_config=None,
         access_log=False,
@@ -181,16 +197,17 @@ def _configuration(settings: Settings) -> uvicorn.Config:
     return configuration
 
 
-def _log_to_standard_error() -> None:
-    """The access log, a line a request; of uvicorn's own, what goes wrong."""
-    log = logging.getLogger("rxllm.proxy")
-    if not log.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-        log.propagate = False
-        logging.getLogger("uvicorn.error").addFilter(_is_no_stop)
+@contextlib.contextmanager
+def _log_on_standard_error() -> Generator[logging.Handler]:
+    """The access log, a line a request; of others, uvicorn's and asyncio's, what goes wrong."""
+    writer = LogWriter(_STANDARD_ERROR)
+    logging.getLogger().addHandler(writer)
+    logging.getLogger("rxllm.proxy").setLevel(logging.INFO)
+    logging.getLogger("uvicorn.error").addFilter(_is_no_stop)
+    try:
+        yield writer
+    finally:
+        writer.close()
 
 
 def _is_no_stop(record: logging.LogRecord) -> bool:

@@ -1,7 +1,10 @@
-"""The proxy as people meet it: behind a real server on a loopback port, in a thread of its own."""
+"""The proxy as people meet it: behind a real server on a loopback port, in a thread or a process of its own."""
 
+import asyncio
 import json
 import os
+import queue
+import signal
 import socket
 import subprocess
 import sys
@@ -23,21 +26,48 @@ __all__ = ["QUESTION", "Process", "ask", "config_for", "events_in", "served_by",
 QUESTION: Any = [{"role": "user", "content": "Hello"}]
 
 
+class _Server(uvicorn.Server):
+    """uvicorn's, which stops as soon as it is told, and not when it next looks."""
+
+    def __init__(self, configuration: uvicorn.Config) -> None:
+        super().__init__(configuration)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._told = asyncio.Event()
+        self._runs = threading.Event()
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._runs.set()
+        await self.on_tick(0)
+        await self._told.wait()
+
+    def stop(self) -> None:
+        """Tells it so, from another thread."""
+        if self._runs.wait(PATIENCE) and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._told.set)
+
+
 @contextmanager
-def serving(*arguments: Any, app: Any = None, **options: Any) -> Generator[str]:
-    """The address of a server of ``create_app(...)``, or of another ASGI application."""
+def serving(*arguments: Any, app: Any = None, http: Any = "auto", **options: Any) -> Generator[str]:
+    """The address of a server of ``create_app(...)``, or of another ASGI application; ``http`` is uvicorn's."""
     application = create_app(*arguments, **options) if app is None else app
     configuration = uvicorn.Config(
-        application, lifespan="off", log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1
+        application,
+        http=http,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        ws="none",
+        timeout_graceful_shutdown=1,
     )
-    server = uvicorn.Server(configuration)
+    server = _Server(configuration)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
-            server.should_exit = True
+            server.stop()
             thread.join()
 
 
@@ -60,47 +90,78 @@ def texts_of(events: list[Any]) -> str:
 
 
 class Process:
-    """A server that was started by the command line, and what it has said."""
+    """``rxllm serve`` as a process of its own: what it says is read while it runs, since a full pipe would hold it up.
+
+    Attributes:
+        process: the process.
+        address: where it listens, such as ``http://127.0.0.1:4000``.
+        lines: what it has said on standard error; all of it once it has ended.
+    """
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
+        self.address = ""
         self.lines: list[str] = []
-        self.address = self._line("listening on ").partition("listening on ")[2].partition(",")[0]
+        self._unread: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
 
-    def _line(self, words: str) -> str:
-        """Its next line with these words."""
+    @property
+    def url(self) -> str:
+        """What clients call the base."""
+        return f"{self.address}/v1"
+
+    def _read(self) -> None:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self.lines.append(line)
+            self._unread.put(line)
+        self._unread.put(None)
+
+    def _line(self, words: str) -> str:
+        """Its next line with these words."""
+        while (line := self._unread.get(timeout=PATIENCE)) is not None:
             if words in line:
                 return line
         raise AssertionError(f"it has ended: {self.lines}")
+
+    def begin(self) -> None:
+        """Waits until it listens."""
+        self.address = self._line("listening on ").partition("listening on ")[2].partition(",")[0]
 
     def access(self) -> Any:
         """Its next line of the access log."""
         return json.loads(self._line('"request_id"'))
 
+    def stop(self) -> int:
+        """Has it end in good order; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.end()
+
     def end(self) -> int:
         """Waits until it has ended; its exit code."""
         code = self.process.wait(PATIENCE)
-        assert self.process.stderr is not None
-        self.lines += self.process.stderr.readlines()
+        self._reader.join(PATIENCE)
         return code
+
+    def kill(self) -> None:
+        """Ends it at once, whatever it is doing, and with it whoever reads what it says."""
+        self.process.kill()
+        self.end()
 
 
 @contextmanager
 def served_by(*arguments: str, **environment: str) -> Generator[Process]:
-    """``rxllm serve``, as a process of its own."""
+    """``rxllm serve`` on a free port, in an environment that holds nothing but ``environment``."""
     command = [sys.executable, "-m", "rxllm", "serve", "--port", "0", *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}) as process:
-        # Whatever happens in the test, the pipe ends.
-        alarm = threading.Timer(60, process.kill)
-        alarm.start()
+    minimal = {"PATH": os.environ["PATH"], **environment}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=minimal) as process:
+        served = Process(process)
         try:
-            yield Process(process)
+            served.begin()
+            yield served
         finally:
-            alarm.cancel()
-            process.kill()
+            served.kill()
 
 
 def config_for(path: Path, server: LLMServer | Server) -> str:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from rxllm.proxy import create_app
+from rxllm.proxy._request import ProxyRequest
 from rxllm.testing import LLMServer
 from tests.proxy.serving import QUESTION, ask, serving
 
@@ -81,6 +82,8 @@ def test_the_key_may_stand_in_the_environment(monkeypatch: pytest.MonkeyPatch) -
         {"origin": "https://evil.example"},
         {"origin": "null"},
         {"origin": "http://localhost.evil.example"},
+        {"host": "["},
+        {"origin": "http://[::1"},
     ],
 )
 def test_without_a_key_other_sites_are_refused(plain: str, headers: dict[str, str]) -> None:
@@ -165,6 +168,13 @@ def before_upstream() -> Iterator[tuple[str, LLMServer]]:
         "vertex_credentials",
         "aws_region_name",
         "aws_access_key_id",
+        "guardrails",
+        "prompt_id",
+        "model_list",
+        "mock_timeout",
+        "langfuse_secret_key",
+        "litellm_credential_name",
+        "litellm_metadata_of_mine",
     ],
 )
 def test_what_is_the_owners_to_say_is_refused(before_upstream: tuple[str, LLMServer], name: str) -> None:
@@ -174,6 +184,42 @@ def test_what_is_the_owners_to_say_is_refused(before_upstream: tuple[str, LLMSer
     assert not upstream.requests
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == name
+
+
+_NOTES: dict[str, Any] = {
+    "tags": ["blue"],
+    "cache": {"no-cache": True},
+    "no-log": True,
+    "ttl": 5,
+    "metadata": {"generation_name": "mine"},
+    "litellm_metadata": {"tags": ["blue"]},
+    "litellm_session_id": "s-1",
+}
+
+
+def test_what_is_said_to_the_proxy_goes_to_no_provider(caplog: pytest.LogCaptureFixture) -> None:
+    """What LiteLLM's clients tell a proxy about a request, a model's function finds in its notes; the log names it."""
+    caplog.set_level("INFO", "rxllm.proxy")
+    seen: list[Any] = []
+    with LLMServer() as upstream:
+        upstream.answer("Hi", times=None)
+
+        def noted(request: ProxyRequest) -> Any:
+            seen.append(request.notes)
+            return request.complete("openai/gpt-4", api_base=upstream.url, api_key="k")
+
+        with serving({"gpt-4": noted}) as address:
+            assert ask(address, **_NOTES, top_k=5).status_code == 200
+            assert ask(address, metadata={"a": "b"}, store=True).status_code == 200
+        first, second = (request.json for request in upstream.requests)
+    assert seen == [_NOTES, {}]
+    assert not _NOTES.keys() & first.keys()
+    assert first["top_k"] == 5
+    assert (second["metadata"], second["store"]) == ({"a": "b"}, True)
+    lines = [json.loads(record.message) for record in caplog.records if "request_id" in record.message]
+    assert lines[0]["not_sent_on"] == sorted(_NOTES)
+    assert "not_sent_on" not in lines[1]
+    assert "blue" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -187,6 +233,7 @@ def test_what_is_the_owners_to_say_is_refused(before_upstream: tuple[str, LLMSer
         (b"\xff\xfe", None),
         (b'{"model": NaN}', None),
         (b"[" * 100_000, None),
+        (b'{"model": "sim/echo", "messages": [{"role": "user", "x": ' + b"[" * 900 + b"]" * 900 + b"}]}", None),
         (b'{"messages": [{"role": "user", "content": "x"}]}', "model"),
         (b'{"model": "", "messages": [{"role": "user", "content": "x"}]}', "model"),
         (b'{"model": 5, "messages": [{"role": "user", "content": "x"}]}', "model"),
@@ -266,9 +313,34 @@ def test_the_bound_is_ten_mebibytes(plain: str) -> None:
     assert refused.json()["error"]["code"] == "request_too_large"
 
 
+def test_a_body_that_does_not_come_is_waited_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 408, and the end of the connection."""
+    monkeypatch.setattr("rxllm.proxy._request._PIECE_WITHIN", 0.05)
+    with serving() as address:
+        answer = _sent(address, _with_length(b"x" * 100)[:-1])
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"connection: close" in answer
+
+
+def test_who_tries_keys_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """On every route, and without the keys that were tried; a path is told so far."""
+    caplog.set_level("INFO", "rxllm.proxy")
+    with serving(master_key="sk-right") as address:
+        for path in ("/v1/models", "/v1/models/" + "x" * 5000, "/v1/streams/any", "/v1/chat/completions"):
+            method = "POST" if "chat" in path else "GET"
+            httpx.request(method, f"{address}{path}", headers={"x-api-key": "sk-tried"}, json={})
+    lines = [json.loads(record.message) for record in caplog.records if "request_id" in record.message]
+    assert [(line["status"], line["error"], line["ended"]) for line in lines] == [
+        (401, "invalid_api_key", "refused")
+    ] * 4
+    assert all(len(line["path"]) <= 200 for line in lines)
+    assert "sk-tried" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
+        ("GET", "/v1/models/" + "n" * 5000, 404),
         ("GET", "/v1/chat/completions", 405),
         ("POST", "/v1/models", 405),
         ("GET", "/nothing", 404),
@@ -280,3 +352,4 @@ def test_what_is_not_there_is_told_in_the_same_form(plain: str, method: str, pat
     answer = httpx.request(method, plain + path)
     assert answer.status_code == status
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+    assert len(answer.text) < 500

@@ -40,11 +40,19 @@ def test_every_route_is_in_the_document() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"n": 0}, {"messages": []}, {"stream": 1}, {"api_base": "http://x"}, {"vertex_project": "x"}, {"model": ""}],
+    [
+        {"n": 0},
+        {"messages": []},
+        {"stream": 1},
+        {"api_base": "http://x"},
+        {"vertex_project": "x"},
+        {"litellm_credential_name": "x"},
+        {"model": ""},
+    ],
 )
 def test_what_is_refused_is_refused_by_the_document(wrong: dict[str, object]) -> None:
     """The body's schema allows no more than the server does."""
     body = {"model": "m", "messages": QUESTION}
-    jsonschema.validate({**body, "anything": 1}, _schema("ChatBody"))
+    jsonschema.validate({**body, "anything": 1, "litellm_metadata": {}, "tags": []}, _schema("ChatBody"))
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**body, **wrong}, _schema("ChatBody"))

@@ -59,6 +59,7 @@ _PARTS: list[Any] = [
     '{"choices": [{"index": 0, "delta": {"content": "\\ud83d"}, "finish_reason": null}]}',
     '{"choices": [{"index": 0, "delta": {"content": "\\ude00"}, "finish_reason": null}]}',
     '{"choices": [{"index": 0, "delta": {"content": "a\\',
+    '{"choices": [{"index": 0, "delta":\ndata: {"content": "in two lines"}, "finish_reason": null}]}',
     "no json",
     "[DONE]",
 ]
@@ -102,6 +103,17 @@ def test_most_events_of_an_answer_pass(padding: str | None) -> None:
     events[1] = _event({**chunk("plain"), **extra}, ascii_only=True)
     items, passed, failure, complete = _read(_Relaying(OpenAIChat()), events)
     assert (len(items), passed, failure, complete) == (101, 98, "None", True)
+
+
+def test_events_of_several_lines_stay_whole() -> None:
+    """However many of them come: each is one event, and none of its lines is lost."""
+    events = [_event(chunk(text), ascii_only=True).replace(b', "', b',\ndata: "') for text in "abcd"]
+    events += [_event(chunk(finish="stop"), ascii_only=True), b"data: [DONE]\n\n"]
+    reading = _Relaying(OpenAIChat()).reading(_REQUEST, _HEADERS)
+    items: list[Any] = [item for event in events for item in reading.feed(event)]
+    encoder = ChunkEncoder("gpt-4")
+    framed = [item if isinstance(item, RelayedEvent) else encoder.encode(item) for item in items]
+    assert [text for event in framed if (text := texts_of(events_in(event.decode())))] == [*"abcd"]
 
 
 def test_an_answer_is_relayed_through_the_server() -> None:

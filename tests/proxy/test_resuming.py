@@ -187,6 +187,9 @@ def test_an_error_in_the_middle_is_kept() -> None:
     ("path", "headers", "status"),
     [
         ("nobodys", {}, 404),
+        ("STREAM:audience", {}, 404),
+        ("a%0d%0ab:c", {}, 404),
+        ("STREAM", {"last-event-id": "another/1"}, 400),
         ("STREAM", {"last-event-id": "STREAM/abc"}, 400),
         ("STREAM", {"last-event-id": "STREAM/99"}, 400),
         ("STREAM", {"last-event-id": "STREAM/" + "9" * 5000}, 400),
@@ -200,6 +203,12 @@ def test_what_is_not_kept_is_told(kept: str, path: str, headers: dict[str, str],
     answer = httpx.get(f"{kept}/v1/streams/{path.replace('STREAM', stream)}", headers=named)
     assert answer.status_code == status
     assert answer.json()["error"]["code"] in ("stream_not_found", "entry_not_found")
+
+
+def test_who_listens_is_nothing_to_listen_to(kept: str) -> None:
+    """Nor to stop: what servers tell each other of a stream is none of a client's."""
+    stream = ask(kept, stream=True).headers["x-stream-id"]
+    assert httpx.delete(f"{kept}/v1/streams/{stream}:audience").status_code == 404
 
 
 def test_the_key_is_asked_for() -> None:

@@ -16,17 +16,10 @@ import httpx
 import pytest
 import trustme
 
+from rxllm.cli import main
 from rxllm.testing import LLMServer
 from tests.proxy.serving import QUESTION, Process, ask, config_for, events_in, served_by, texts_of
 from tests.server import PATIENCE, Answering, Server, chunk
-
-
-def _refused(*arguments: str, **environment: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "rxllm", "serve", *arguments]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=PATIENCE, check=False
-    )
-    return done.returncode, done.stderr
 
 
 def test_it_serves_at_once_and_logs_a_line_a_request(tmp_path: Path) -> None:
@@ -45,8 +38,7 @@ def test_it_serves_at_once_and_logs_a_line_a_request(tmp_path: Path) -> None:
             refused_upstream = served.access()
             assert ask(served.address).status_code == 401
             refused = served.access()
-            served.process.send_signal(signal.SIGTERM)
-            assert served.end() == -signal.SIGTERM
+            assert served.stop() == -signal.SIGTERM
     assert completed["ended"] == "completed"
     assert (completed["model"], completed["status"], completed["stream"]) == ("gpt-4", 200, True)
     assert (completed["prompt_tokens"], completed["completion_tokens"]) == (3, 2)
@@ -57,6 +49,25 @@ def test_it_serves_at_once_and_logs_a_line_a_request(tmp_path: Path) -> None:
     assert (refused_upstream["ended"], refused_upstream["status"]) == ("upstream error", 429)
     assert (refused["ended"], refused["status"], refused["error"]) == ("refused", 401, "invalid_api_key")
     assert "secret" not in "".join(served.lines)
+
+
+def test_a_log_that_nobody_reads_holds_up_nobody() -> None:
+    """Many times what a pipe takes is logged, and each request is answered; who reads then, gets every line."""
+    command = [sys.executable, "-m", "rxllm", "serve", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, bufsize=0) as process:
+        assert process.stderr is not None
+        try:
+            address = process.stderr.readline().decode().partition("listening on ")[2].partition(",")[0]
+            name = "sim/" + "n" * 200
+            with httpx.Client(base_url=address, timeout=PATIENCE) as client:
+                for _ in range(600):
+                    assert client.post("/v1/chat/completions", json={"model": name, "messages": QUESTION}).is_error
+            process.terminate()
+            told = process.stderr.read()
+        finally:
+            process.kill()
+    assert len(told) > 200_000
+    assert told.count(b'"request_id"') == told.count(b"\n") == 600
 
 
 def test_a_client_that_leaves_is_in_the_log(tmp_path: Path, server: Server) -> None:
@@ -166,8 +177,7 @@ def test_several_processes_share_a_port(tmp_path: Path) -> None:
             for _ in range(8):
                 assert ask(served.address, headers={"x-api-key": "sk-m"}).status_code == 200
             assert ask(served.address).status_code == 401
-            served.process.send_signal(signal.SIGTERM)
-            served.end()
+            served.stop()
 
 
 @pytest.mark.parametrize(
@@ -181,23 +191,28 @@ def test_several_processes_share_a_port(tmp_path: Path) -> None:
         (["--ssl-certfile", "/nowhere"], 2, "certificate"),
         (["--store", "postgres://x"], 2, "neither"),
         (["--store", "memory", "--workers", "2"], 2, "--store redis://"),
+        (["--store", "redis://127.0.0.1:9"], 2, "--store: The store at redis://127.0.0.1:9 cannot be used"),
+        (["--store", "redis://:pass/word@127.0.0.1:9"], 2, "percent-encoded"),
         (["--workers", "0"], 2, "number from 1"),
     ],
 )
-def test_what_cannot_be_served_is_told_in_a_line(arguments: list[str], code: int, words: str) -> None:
+def test_what_cannot_be_served_is_told_in_a_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, words: str
+) -> None:
     """One line that says what to do, and an exit code."""
-    ended, said = _refused(*arguments)
-    assert ended == code
+    assert main(["serve", *arguments]) == code
+    said = capsys.readouterr().err
     assert words in said
     assert said.count("\n") == 1
 
 
-def test_a_port_that_is_taken_is_told() -> None:
-    """And a configuration that is wrong, with its line."""
+def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is one line too."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        code, said = _refused("--port", str(taken.getsockname()[1]))
-    assert code == 2
+        assert main(["serve", "--port", str(taken.getsockname()[1])]) == 2
+    said = capsys.readouterr().err
     assert "in use" in said
+    assert said.count("\n") == 1
 
 
 def test_with_a_key_others_may_be_served() -> None:
@@ -210,5 +225,8 @@ def test_with_a_key_others_may_be_served() -> None:
 def test_without_the_extra_it_is_one_line(tmp_path: Path) -> None:
     """Where starlette is not installed, the line says what to install."""
     (tmp_path / "starlette.py").write_text("raise ImportError")
-    code, said = _refused(PYTHONPATH=str(tmp_path))
-    assert (code, said) == (1, "rxllm: rxllm serve needs an extra: pip install 'rxllm[proxy]'\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "rxllm", "serve"], capture_output=True, text=True, env=environment, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, "rxllm: rxllm serve needs an extra: pip install 'rxllm[proxy]'\n")

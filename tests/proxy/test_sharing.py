@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncGenerator, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -131,9 +130,7 @@ def test_two_hundred_streams_by_two_processes_on_one_port(tmp_path: Path) -> Non
     with RedisServer() as redis, LLMServer() as upstream:
         upstream.answer(*_WORDS, pause=0.02, times=None)
         options = ["--config", config_for(tmp_path, upstream), "--store", redis.url, "--workers", "2"]
-        with ThreadPoolExecutor(1) as pool, served_by(*options) as served:
-            assert served.process.stderr is not None
-            said = pool.submit(list, served.process.stderr)  # a pipe that nobody reads would make them wait
+        with served_by(*options) as served:
             asyncio.run(_listened([served.address], 200))
             assert len(upstream.requests) == 200
             before = _workers(served.process.pid)
@@ -142,8 +139,8 @@ def test_two_hundred_streams_by_two_processes_on_one_port(tmp_path: Path) -> Non
             while len(_workers(served.process.pid) - {killed}) < 2:
                 assert ask(served.address, stream=True).status_code == 200
             last = _workers(served.process.pid)
-            served.process.kill()
-            assert len(said.result(PATIENCE)) >= 800  # what they say has ended, and so have they
+            served.kill()
+            assert len(served.lines) >= 800  # what they say has ended, and so have they
     assert len(before) == len(last) == 2
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import random
 import socket
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -45,10 +46,16 @@ def proxied(server: Server) -> Iterator[str]:
         yield address
 
 
-def test_a_stream_is_events_that_end_in_done() -> None:
-    """Each chunk is an event with all that OpenAI's have; the first has the role; [DONE] is the last."""
+@pytest.fixture(scope="module")
+def simulated() -> Iterator[str]:
+    """The proxy without configuration."""
     with serving() as address:
-        response = ask(address, model="sim/echo", stream=True, delay=0)
+        yield address
+
+
+def test_a_stream_is_events_that_end_in_done(simulated: str) -> None:
+    """Each chunk is an event with all that OpenAI's have; the first has the role; [DONE] is the last."""
+    response = ask(simulated, model="sim/echo", stream=True, delay=0)
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert response.headers["x-request-id"].startswith("req_")
@@ -63,15 +70,15 @@ def test_a_stream_is_events_that_end_in_done() -> None:
         assert not event.get("usage")
 
 
-def test_the_documented_curl_line_gets_usage_on_a_chunk_of_its_own() -> None:
+def test_the_documented_curl_line_gets_usage_on_a_chunk_of_its_own(simulated: str) -> None:
     """With include_usage one chunk more comes, whose choices are an empty list; a form's content type will do."""
     body = {"model": "sim/echo", "messages": QUESTION, "stream": True, "stream_options": {"include_usage": True}}
-    with serving() as address:
-        response = httpx.post(
-            f"{address}/v1/chat/completions",
-            content=json.dumps(body),
-            headers={"content-type": "application/x-www-form-urlencoded", "authorization": "Bearer sk-1234"},
-        )
+    response = httpx.post(
+        f"{simulated}/v1/chat/completions",
+        content=json.dumps(body),
+        headers={"content-type": "application/x-www-form-urlencoded", "authorization": "Bearer sk-1234"},
+        timeout=PATIENCE,
+    )
     *chunks, usage, done = events_in(response.text)
     assert done == "[DONE]"
     assert usage["choices"] == []
@@ -79,10 +86,9 @@ def test_the_documented_curl_line_gets_usage_on_a_chunk_of_its_own() -> None:
     assert not any(event.get("usage") for event in chunks)
 
 
-def test_a_whole_answer_is_one_json() -> None:
+def test_a_whole_answer_is_one_json(simulated: str) -> None:
     """Without stream the answer is one JSON, with its usage."""
-    with serving() as address:
-        response = ask(address, model="sim/echo", delay=0, path="/chat/completions")
+    response = ask(simulated, model="sim/echo", delay=0, path="/chat/completions")
     answer = response.json()
     assert response.headers["content-type"] == "application/json"
     assert answer["object"] == "chat.completion"
@@ -91,13 +97,13 @@ def test_a_whole_answer_is_one_json() -> None:
     assert answer["usage"]["total_tokens"] == answer["usage"]["prompt_tokens"] + 1
 
 
-def test_openai_python_streams_text_and_tool_calls() -> None:
+def test_openai_python_streams_text_and_tool_calls(simulated: str) -> None:
     """openai-python is a client of it: text, tool calls in pieces, whole answers, the list of models."""
     tool: Any = {
         "type": "function",
         "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {}}},
     }
-    with serving() as address, _openai(address) as client:
+    with _openai(simulated) as client:
         stream = client.chat.completions.create(model="sim/echo", messages=QUESTION, stream=True)
         assert "".join(event.choices[0].delta.content or "" for event in stream) == "Hello"
         whole = client.chat.completions.create(model="sim/story", messages=QUESTION, tools=[tool])
@@ -231,6 +237,12 @@ def test_an_upstreams_refusal_keeps_its_status(status: int, kind: type[openai.AP
     assert set(raised.value.response.json()["error"]) == {"message", "type", "param", "code"}
 
 
+def test_an_upstream_that_sends_elsewhere_is_a_bad_gateway(server: Server, proxied: str) -> None:
+    """No redirect is followed, and the client's request is not what is wrong."""
+    server.script = lambda answering: answering.json_answer(302, b"", location="http://127.0.0.1:9/")
+    assert ask(proxied, stream=True).status_code == 502
+
+
 @pytest.mark.parametrize("fault", ["truncated", "reset"])
 def test_an_answer_that_breaks_off_is_an_error_and_no_end(fault: Any) -> None:
     """After the first chunk the error is an event, which openai-python raises; no [DONE] follows."""
@@ -261,10 +273,9 @@ def test_an_error_event_of_the_upstream_is_one_of_the_proxy(server: Server, prox
     assert events[-1]["error"]["code"] == "busy"
 
 
-def test_no_key_is_an_error_that_names_the_variable() -> None:
+def test_no_key_is_an_error_that_names_the_variable(simulated: str) -> None:
     """Without configuration a provider without a key is refused, with what to set."""
-    with serving() as address:
-        response = ask(address, model="openai/gpt-4o", stream=True)
+    response = ask(simulated, model="openai/gpt-4o", stream=True)
     assert response.status_code == 401
     assert "OPENAI_API_KEY" in response.json()["error"]["message"]
 
@@ -376,6 +387,53 @@ def test_a_client_that_reads_nothing_stops_the_upstream(server: Server) -> None:
         while received < sent + 1_000_000:
             received += len(client.recv(1 << 20))
         assert server.next_event() > sent
+
+
+async def _leave(address: str, chance: random.Random) -> None:
+    """A client that goes at any moment, in good order or not."""
+    host, _, port = address.removeprefix("http://").partition(":")
+    body = json.dumps({"model": "gpt-4", "messages": QUESTION, "stream": True}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len(body)}\r\n\r\n"
+    request = head.encode() + body
+    reader, writer = await asyncio.open_connection(host, int(port))
+    whole = chance.random() < 0.8
+    writer.write(request if whole else request[: chance.randrange(len(request))])
+    await writer.drain()
+    if whole and chance.random() < 0.7:
+        await reader.read(chance.randrange(1, 1000))
+    if chance.random() < 0.5:
+        writer.transport.abort()
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize("options", [{}, {"store": "memory", "resume_for": 0.1}], ids=["without a store", "memory"])
+def test_of_many_clients_that_leave_at_any_moment_nothing_is_left(server: Server, options: Any) -> None:
+    """Each request that had been sent upstream is closed there, and the next is served."""
+
+    async def script(answering: Answering) -> None:
+        try:
+            await answering.start()
+            await answering.event(chunk("Hel"))
+            await answering.closed()
+        except OSError:  # it was gone before
+            server.closed.put(answering.number)
+            raise
+
+    async def leave(address: str) -> None:
+        chance = random.Random(1)
+        for _ in range(4):
+            await asyncio.gather(*(_leave(address, chance) for _ in range(50)))
+
+    server.script = script
+    with serving({"gpt-4": _to(server), "echo": "sim/echo"}, **options) as address:
+        asyncio.run(leave(address))
+        closed: set[int] = set()
+        assert ask(address, model="echo", delay=0).status_code == 200
+    while len(closed) < len(server.requests):  # the server has ended: no further one comes
+        closed.add(server.next_closed())
+    assert len(closed) > 50
 
 
 def test_a_client_that_leaves_in_the_middle_of_its_request(caplog: pytest.LogCaptureFixture) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from rxllm.testing import LLMServer
-from tests.proxy.clients.serving import KEY, UPSTREAMS_KEY, Served, Upstream, served
+from tests.proxy.clients.serving import KEY, UPSTREAMS_KEY, Upstream
+from tests.proxy.serving import Process, served_by
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +17,7 @@ def _provider() -> Iterator[LLMServer]:  # pyright: ignore[reportUnusedFunction]
 
 
 @pytest.fixture(scope="session")
-def proxy(_provider: LLMServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def proxy(_provider: LLMServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """``rxllm serve`` with a key. At its end: whatever its clients did, nothing failed in it, and it told no secret."""
     file = tmp_path_factory.mktemp("proxy") / "models.yaml"
     file.write_text(
@@ -32,9 +33,11 @@ def proxy(_provider: LLMServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
         "      api_key: os.environ/UPSTREAMS_KEY\n"
         "      max_retries: 0\n"
     )
-    with served("--config", str(file), RXLLM_MASTER_KEY=KEY, UPSTREAMS_KEY=UPSTREAMS_KEY) as running:
+    options = ["--config", str(file), "--shutdown-timeout", "1"]
+    with served_by(*options, RXLLM_MASTER_KEY=KEY, UPSTREAMS_KEY=UPSTREAMS_KEY) as running:
         yield running
-    told = "".join(running.log)
+        running.stop()
+    told = "".join(running.lines)
     assert "Traceback" not in told
     assert '"failed"' not in told
     assert "secret" not in told

@@ -1,74 +1,16 @@
-"""``rxllm serve`` as a process of its own, which real clients ask."""
+"""What stands behind the server that real clients ask."""
 
-import os
 import queue
-import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from rxllm.testing import LLMServer
 from rxllm.testing._llm_server import LLMRequest
 from tests.server import PATIENCE
 
-__all__ = ["KEY", "UPSTREAMS_KEY", "Served", "Upstream", "served"]
+__all__ = ["KEY", "UPSTREAMS_KEY", "Upstream"]
 
 KEY = "sk-master-secret"
 UPSTREAMS_KEY = "sk-upstream-secret"
-
-
-@dataclass
-class Served:
-    """A server that runs, and what it has said on standard error.
-
-    Attributes:
-        address: such as ``http://127.0.0.1:4000``.
-        log: its lines, complete once it has ended.
-    """
-
-    address: str
-    log: list[str] = field(default_factory=list[str])
-
-    @property
-    def url(self) -> str:
-        """What clients call the base."""
-        return f"{self.address}/v1"
-
-
-@contextmanager
-def served(*arguments: str, **environment: str) -> Generator[Served]:
-    """Runs ``rxllm serve`` on a free port, in an environment that holds nothing but ``environment``."""
-    command = [sys.executable, "-m", "rxllm", "serve", "--port", "0", "--shutdown-timeout", "1", *arguments]
-    minimal = {"PATH": os.environ["PATH"], **environment}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=minimal) as process:
-        assert process.stderr is not None
-        alarm = threading.Timer(PATIENCE, process.kill)
-        alarm.start()
-        said: list[str] = []
-        for line in process.stderr:
-            said.append(line)
-            if "listening on " in line:
-                break
-        alarm.cancel()
-        assert said, "it has ended without a word"
-        assert "listening on " in said[-1], "".join(said)
-        running = Served(said[-1].partition("listening on ")[2].partition(",")[0], said)
-        # A full pipe would hold the server up.
-        reader = threading.Thread(target=said.extend, args=(process.stderr,))
-        reader.start()
-        try:
-            yield running
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(PATIENCE)
-            finally:
-                process.kill()
-                reader.join(PATIENCE)
 
 
 class Upstream:

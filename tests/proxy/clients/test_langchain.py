@@ -8,7 +8,8 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from tests.proxy.clients.serving import KEY, Served, Upstream
+from tests.proxy.clients.serving import KEY, Upstream
+from tests.proxy.serving import Process
 
 QUESTION = "What is the weather in Paris?"
 
@@ -21,7 +22,7 @@ class City(BaseModel):
 
 
 @pytest.fixture
-def model(proxy: Served) -> Callable[..., Any]:
+def model(proxy: Process) -> Callable[..., Any]:
     """Makes a ``ChatOpenAI`` of a model of the proxy's."""
     module: Any = pytest.importorskip(
         "langchain_openai", reason="langchain-openai, of the extra clients, is not installed"

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from tests.proxy.clients.serving import KEY, Served, Upstream
+from tests.proxy.clients.serving import KEY, Upstream
+from tests.proxy.serving import Process
 
 QUESTION: Any = [{"role": "user", "content": "What is the weather in Paris?"}]
 WEATHER: Any = {
@@ -50,7 +51,7 @@ def litellm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.fixture
-def ask(litellm: Any, proxy: Served, prefix: str) -> Any:
+def ask(litellm: Any, proxy: Process, prefix: str) -> Any:
     """``litellm.completion()`` of a model of the proxy's."""
 
     def ask(model: str, **parameters: Any) -> Any:
@@ -77,7 +78,7 @@ def test_a_whole_answer(ask: Any) -> None:
     assert answer.usage.completion_tokens > 1
 
 
-def test_in_a_task(litellm: Any, proxy: Served, prefix: str) -> None:
+def test_in_a_task(litellm: Any, proxy: Process, prefix: str) -> None:
     """``acompletion()`` streams too."""
 
     async def main() -> str:

@@ -10,7 +10,8 @@ import pytest
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 from pydantic import BaseModel
 
-from tests.proxy.clients.serving import KEY, UPSTREAMS_KEY, Served, Upstream
+from tests.proxy.clients.serving import KEY, UPSTREAMS_KEY, Upstream
+from tests.proxy.serving import Process
 
 QUESTION: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is the weather in Paris?"}]
 WEATHER: ChatCompletionToolParam = {
@@ -31,7 +32,7 @@ class City(BaseModel):
 
 
 @pytest.fixture
-def client(proxy: Served) -> Iterator[openai.OpenAI]:
+def client(proxy: Process) -> Iterator[openai.OpenAI]:
     """A client, which tries nothing twice."""
     with openai.OpenAI(api_key=KEY, base_url=proxy.url, max_retries=0) as made:
         yield made
@@ -88,7 +89,7 @@ def test_several_choices(client: openai.OpenAI) -> None:
     assert set(texts.values()) == {"What is the weather in Paris?"}
 
 
-def test_many_at_once(proxy: Served) -> None:
+def test_many_at_once(proxy: Process) -> None:
     """The asynchronous client: twenty streams at a time, each whole, and no other's text in it."""
 
     async def told(client: openai.AsyncOpenAI, number: int) -> str:
@@ -168,7 +169,7 @@ def test_an_error_before_the_first_chunk(
     assert caught.value.request_id is not None
 
 
-def test_when_to_come_again(proxy: Served, upstream: Upstream) -> None:
+def test_when_to_come_again(proxy: Process, upstream: Upstream) -> None:
     """What the provider says of it is what the client waits, before it asks once more."""
     upstream.answer("Not so fast, please", status=429, retry_after=0)
     upstream.answer("Hello")
@@ -212,7 +213,7 @@ def test_leaving_early(client: openai.OpenAI, upstream: Upstream) -> None:
     assert request.cancelled()
 
 
-def test_leaving_before_anything_has_come(proxy: Served, upstream: Upstream) -> None:
+def test_leaving_before_anything_has_come(proxy: Process, upstream: Upstream) -> None:
     """Who waits no longer is one that leaves, too."""
     upstream.answer(delay=60)
 
@@ -229,7 +230,7 @@ def test_leaving_before_anything_has_come(proxy: Served, upstream: Upstream) -> 
     asyncio.run(main())
 
 
-def test_cancelling_a_task(proxy: Served, upstream: Upstream) -> None:
+def test_cancelling_a_task(proxy: Process, upstream: Upstream) -> None:
     """It reaches the provider."""
     upstream.answer("Hel", "lo", fault="stalled")
 
@@ -268,7 +269,7 @@ def test_a_model_that_is_not_there(client: openai.OpenAI) -> None:
 
 
 @pytest.mark.parametrize("key", ["sk-wrong", KEY[:-1], KEY + "t"])
-def test_a_wrong_key(proxy: Served, key: str) -> None:
+def test_a_wrong_key(proxy: Process, key: str) -> None:
     """Nobody is told anything, not even the models."""
     with openai.OpenAI(api_key=key, base_url=proxy.url, max_retries=0) as client:
         with pytest.raises(openai.AuthenticationError):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from rxllm.testing import LLMServer
-from tests.proxy.clients.serving import KEY, served
+from tests.proxy.clients.serving import KEY
+from tests.proxy.serving import served_by
 
 
 @pytest.mark.skipif(
@@ -30,7 +31,8 @@ def test_the_server_does_what_its_document_says(tmp_path: Path) -> None:
             "  - model_name: gpt-4\n"
             f"    litellm_params: {{model: openai/gpt-4, api_base: {upstream.url}, api_key: any, max_retries: 0}}\n"
         )
-        with served("--config", str(models), "--store", "memory", RXLLM_MASTER_KEY=KEY) as proxy:
+        serve = ["--config", str(models), "--store", "memory", "--shutdown-timeout", "1"]
+        with served_by(*serve, RXLLM_MASTER_KEY=KEY) as proxy:
             run = [sys.executable, "-m", "schemathesis.cli", "run", f"{proxy.address}/openapi.json"]
             options = ["--max-examples", "15", "--generation-deterministic", "--no-color", "--warnings", "off"]
             done = subprocess.run(
@@ -42,8 +44,9 @@ def test_the_server_does_what_its_document_says(tmp_path: Path) -> None:
                 env={"PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
                 check=False,
             )
+            proxy.stop()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Traceback" not in "".join(proxy.log)
-    answered = [line for line in proxy.log if '"status": 200' in line]
+    assert "Traceback" not in "".join(proxy.lines)
+    answered = [line for line in proxy.lines if '"status": 200' in line]
     assert any('"stream": true' in line for line in answered)
     assert any('"stream": false' in line for line in answered)

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.proxy.clients.serving import KEY, Served, Upstream
+from tests.proxy.clients.serving import KEY, Upstream
+from tests.proxy.serving import Process
 from tests.server import PATIENCE
 
 _HERE: Final = Path(__file__).parent
@@ -25,7 +26,7 @@ pytestmark = [
 ]
 
 
-def _run(proxy: Served, client: str, scenario: str, model: str = "sim/story", key: str = KEY) -> Any:
+def _run(proxy: Process, client: str, scenario: str, model: str = "sim/story", key: str = KEY) -> Any:
     """What came of a scenario."""
     assert _NODE is not None
     done = subprocess.run(
@@ -40,7 +41,7 @@ def _run(proxy: Served, client: str, scenario: str, model: str = "sim/story", ke
     return json.loads(done.stdout)
 
 
-def test_stream_text(proxy: Served, client: str) -> None:
+def test_stream_text(proxy: Process, client: str) -> None:
     """In pieces, with the finish reason and the usage."""
     told = _run(proxy, client, "streamText", "sim/echo")
     assert told["text"] == "What is the weather in Paris?"
@@ -50,7 +51,7 @@ def test_stream_text(proxy: Served, client: str) -> None:
     assert told["usage"]["inputTokens"] > 1
 
 
-def test_generate_text(proxy: Served, client: str) -> None:
+def test_generate_text(proxy: Process, client: str) -> None:
     """Whole, likewise."""
     told = _run(proxy, client, "generateText", "sim/echo")
     assert (told["text"], told["finishReason"]) == ("What is the weather in Paris?", "stop")
@@ -58,7 +59,7 @@ def test_generate_text(proxy: Served, client: str) -> None:
 
 
 @pytest.mark.parametrize("scenario", ["streamedTools", "tools"])
-def test_tools_in_several_steps(proxy: Served, client: str, scenario: str) -> None:
+def test_tools_in_several_steps(proxy: Process, client: str, scenario: str) -> None:
     """The SDK calls the function that the model asks for, sends what it gave, and has the answer told of it."""
     calling, answering = _run(proxy, client, scenario)["steps"]
     [[name, arguments]] = calling["calls"]
@@ -69,7 +70,7 @@ def test_tools_in_several_steps(proxy: Served, client: str, scenario: str) -> No
 
 
 @pytest.mark.parametrize("scenario", ["generateObject", "streamObject", "outputObject", "streamedOutputObject"])
-def test_structured_output(proxy: Served, client: str, scenario: str) -> None:
+def test_structured_output(proxy: Process, client: str, scenario: str) -> None:
     """An object as its zod schema says, which the SDK has checked; a stream of it comes bit by bit."""
     told = _run(proxy, client, scenario)
     assert list(told["object"]) == ["name", "population", "rivers"]
@@ -77,7 +78,7 @@ def test_structured_output(proxy: Served, client: str, scenario: str) -> None:
     assert told.get("partial", 2) > 1
 
 
-def test_an_error_in_mid_stream(proxy: Served, client: str, upstream: Upstream) -> None:
+def test_an_error_in_mid_stream(proxy: Process, client: str, upstream: Upstream) -> None:
     """What had come is there, and the error is told: the SDK does not take it for the end of the answer."""
     upstream.answer("Hel", "lo", fault="truncated")
     told = _run(proxy, client, "error", upstream.model)
@@ -86,7 +87,7 @@ def test_an_error_in_mid_stream(proxy: Served, client: str, upstream: Upstream) 
     assert told["ended"] in ([], ["error"])
 
 
-def test_an_error_before_the_first_chunk(proxy: Served, client: str, upstream: Upstream) -> None:
+def test_an_error_before_the_first_chunk(proxy: Process, client: str, upstream: Upstream) -> None:
     """It is the SDK's own class, with the status and the provider's words."""
     upstream.answer("Not so fast, please", status=429)
     [error] = _run(proxy, client, "error", upstream.model)["errors"]
@@ -94,7 +95,7 @@ def test_an_error_before_the_first_chunk(proxy: Served, client: str, upstream: U
     assert "Not so fast, please" in error["message"]
 
 
-def test_an_abort(proxy: Served, client: str, upstream: Upstream) -> None:
+def test_an_abort(proxy: Process, client: str, upstream: Upstream) -> None:
     """The provider sees that nobody wants the rest."""
     upstream.answer("Hel", "lo", fault="stalled")
     assert _run(proxy, client, "abort", upstream.model)["seen"][-1] == "abort"
@@ -102,6 +103,6 @@ def test_an_abort(proxy: Served, client: str, upstream: Upstream) -> None:
     assert request.cancelled()
 
 
-def test_a_wrong_key(proxy: Served, client: str) -> None:
+def test_a_wrong_key(proxy: Process, client: str) -> None:
     """The SDK is told so."""
     assert _run(proxy, client, "generateText", key="sk-wrong")["thrown"]["status"] == 401
