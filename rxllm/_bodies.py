@@ -10,6 +10,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import Any, Final, TypeVar
 
+import anyio
 import httpx
 
 from rxllm._decoders._chunked import ChunkedDecoder
@@ -142,9 +143,11 @@ class AsyncChunkedBody(_Chunked, httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         """Ends it; the connection can be used again if the body has been read to its end."""
-        if self._others is not None:
-            await self._others.aclose()
-        await self._rest.aclose()
+        # As httpcore does where its own reading is left: in a scope that was cancelled its lock would not be had.
+        with anyio.CancelScope(shield=True):
+            if self._others is not None:
+                await self._others.aclose()
+            await self._rest.aclose()
 
 
 def body_of(request: Any, response: Any, kind: Callable[..., _T]) -> Any:

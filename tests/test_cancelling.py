@@ -213,6 +213,20 @@ def test_an_anyio_scope_closes_and_leaks_nothing(server: Server, ask: Ask) -> No
     asyncio.run(consume())
 
 
+def test_an_anyio_scope_closes_a_body(server: Server, ask: Ask) -> None:
+    """In the middle of an answer, too, where all that is awaited in the scope is cancelled at once."""
+    server.script = stall_after_one
+
+    async def consume() -> None:
+        with anyio.CancelScope() as scope:
+            async for _ in ask():
+                asyncio.get_running_loop().call_later(0.01, scope.cancel)
+        assert scope.cancelled_caught
+        assert await asyncio.to_thread(server.next_closed) == 1
+
+    asyncio.run(consume())
+
+
 @pytest.mark.parametrize("leave", ["merge", "timeout", "dispose"])
 def test_leaving_with_an_async_client_of_ones_own(server: Server, ask: Ask, leave: str) -> None:
     """Leaving does not wait for the read that blocks, though that client's sockets are none of ours."""
@@ -226,7 +240,7 @@ def test_leaving_with_an_async_client_of_ones_own(server: Server, ask: Ask, leav
                     break
             elif leave == "timeout":
                 with pytest.raises(Exception, match="Timeout"):
-                    async for _ in stream.pipe(rxops.timeout(0.05)):
+                    async for _ in stream.pipe(rxops.timeout_with_mapper(rx.never(), lambda _: rx.timer(0.05))):
                         pass
             else:
                 seen = asyncio.Event()
