@@ -35,7 +35,9 @@ def assemble_tool_calls(*, partial: bool = False) -> Callable[[_Chunks], Observa
     whose arguments are no JSON, whose ``parsed`` raises. So nothing that a choice has called is lost, but after an
     error: that passes at once. Deltas are told apart by id, then by index, then by completeness. With ``n > 1`` the
     calls of all choices are given: ``call.choice`` says whose each is and ``call.index`` its place there. A stream
-    without calls completes empty. What still comes for a call that was given is left out. Held are the arguments.
+    without calls completes empty. What still comes for a call that was given is left out. Where the answer begins anew
+    (``chunk.restart``), calls that were given are void, as are those that are held, and ``index`` begins at 0 again.
+    Held are the arguments.
 
     Args:
         partial: whether a call is also given when it starts and each time its name or its arguments grow. Calls have

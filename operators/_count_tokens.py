@@ -27,8 +27,9 @@ def count_tokens(
 
     It is the count of the whole text, not a sum over chunks, whose cuts need not be those of tokens; it can go down
     when a word is finished. Chunks that add no text to the choice give nothing; a stream without text, an empty one
-    too, gives 0 once, when it completes. An error passes. After a restart (``chunk.restart``) the count begins anew.
-    Held is the last word or so. cl100k_base and o200k_base need no network, and take 0.1 and 0.3 seconds to load, once.
+    too, gives 0 once, when it completes. An error passes. Where the answer begins anew (``chunk.restart``) after text
+    was counted, 0 is given, and the count begins anew. Held is the last word or so. cl100k_base and o200k_base need no
+    network, and take 0.1 and 0.3 seconds to load, once.
 
     A chunk costs what is new in it, not what has been before: some 4 microseconds for a word, 10 to 30 in a run of
     white space, in one endless word and the like. Where a text has neither boundary nor run, as emoji on end, letters
@@ -79,9 +80,10 @@ def count_tokens(
 
             def on_next(chunk: ModelResponseStream) -> None:
                 nonlocal counter, add
-                if not chunk.choices and chunk.restart is not None:
+                if not chunk.choices and chunk.restart is not None and counter.total:
                     counter = TokenCounter(counts_with)
                     add = counter.add
+                    deliver(0)
                 for entry in chunk.choices:
                     if entry.index == choice:
                         text = entry.delta.content

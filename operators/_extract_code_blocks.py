@@ -3,7 +3,7 @@ from collections.abc import Callable
 from reactivex import Observable
 
 from rxllm._accumulators._code_blocks import CodeBlocks
-from rxllm.operators._shared import accumulated
+from rxllm.operators._shared import accumulated_texts
 from rxllm.types import CodeBlock
 
 __all__ = ["extract_code_blocks"]
@@ -26,11 +26,15 @@ def extract_code_blocks() -> Callable[[Observable[str]], Observable[CodeBlock]]:
 
     A block that is still open at the end of the stream, or at an error, is given then, and its ``closed`` is false. An
     empty stream completes empty, as does a text without code. Of ``n > 1`` choices ``text_deltas(choice=1)`` gives the
-    one that is wanted. Held are the block and the line so far.
+    one that is wanted. Where the text begins anew (``chunk.restart``), a block that is open is void, and so are those
+    that were given: the next has the ``index`` 0 again. Held are the block and the line so far.
+
+    Raises:
+        TypeError: what comes is no text, as where ``text_deltas()`` is missing; the stream ends with it.
 
     >>> import reactivex as rx
     >>> blocks = rx.of("So:\n```py\nx", " = 1\n``", "`\nAnd").pipe(extract_code_blocks())
     >>> _ = blocks.subscribe(lambda block: print(block.index, block.language, repr(block.code)))
     0 py 'x = 1\n'
     """
-    return accumulated(CodeBlocks)
+    return accumulated_texts("extract_code_blocks", CodeBlocks, marks=False)

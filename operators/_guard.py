@@ -37,7 +37,9 @@ def guard(
     which holds the text; or, with ``replacement``, before a chunk with that text and the finish reason
     ``content_filter``. With ``n > 1`` each choice is cut into windows by itself, an error ends all of them, and a
     replacement its own choice: the request is cancelled once all have ended, and a chunk of several choices becomes
-    several. An empty stream completes empty, and ``check`` is not asked. Held are the windows that are being checked.
+    several. Where the answer begins anew (``chunk.restart``), what is held back is void: it is not delivered, nor is a
+    verdict on it waited for. An empty stream completes empty, and ``check`` is not asked. Held are the windows that are
+    being checked.
 
     A plain function is called where the chunks come, and the stream waits for it: on an event loop let it be a
     coroutine function. A check that is awaited runs beside the stream, on the event loop that consumes it, where one

@@ -51,7 +51,8 @@ def parse_partial(shape: Any = None, *, interval: float = 0.05, choice: int = 0)
     Each time all the text is parsed again, at 5 microseconds a kilobyte, and some 100 for a model of many fields: with
     an interval of 0, at every chunk, that grows with the square of the text. A text that is no such JSON in the end is
     an ``APIResponseValidationError`` with the text as its ``body``; a stream without any text completes empty; an error
-    passes. With ``n > 1`` the other choices are left out. Held are the text and the last object.
+    passes. With ``n > 1`` the other choices are left out. After a restart (``chunk.restart``) only what follows counts:
+    the next object is made of that alone. Held are the text and the last object.
 
     Args:
         shape: a pydantic class or another type that pydantic reads, such as ``list[City]``, a ``TypeAdapter``, or a

@@ -34,9 +34,10 @@ def print_text(
 
     Each text is flushed at once, and printed before its chunk is passed on. When the stream completes and anything was
     printed, ``end`` is; an error passes without it. An exception of the file's, such as a broken pipe, ends the stream
-    with ``on_error``. With ``n > 1`` the other choices are passed on unprinted. After a restart (``chunk.restart``) the
-    text begins anew, on a new line. Nothing is held but, where a chunk ends in the middle of a surrogate pair, that
-    half; a half that stays alone is printed as U+FFFD.
+    with ``on_error``. A refusal is printed as text is, below the text where there is any. With ``n > 1`` the other
+    choices are passed on unprinted. After a restart (``chunk.restart``) the text begins anew, on a new line. Nothing is
+    held but, where a chunk ends in the middle of a surrogate pair, that half; a half that stays alone is printed as
+    U+FFFD.
 
     Args:
         file: what to print to, with ``write`` and ``flush``; by default what ``sys.stdout`` is at each subscription.
@@ -67,7 +68,7 @@ def print_text(
             deliver = observer.on_next
             out: _TextFile = sys.stdout if file is None else file
             half = ""
-            any_printed = False
+            any_printed = refuses = False
 
             def show(text: str) -> bool:
                 """Prints; False where the file raised, which ends the stream."""
@@ -82,15 +83,20 @@ def print_text(
                 return True
 
             def on_next(chunk: ModelResponseStream) -> None:
-                nonlocal half, any_printed
+                nonlocal half, any_printed, refuses
                 if not chunk.choices and chunk.restart is not None:
                     half = ""
                     if any_printed and not show("\n"):
                         return
-                    any_printed = False
+                    any_printed = refuses = False
                 for entry in chunk.choices:
                     if entry.index == choice:
                         text = entry.delta.content
+                        refusal = entry.delta.refusal
+                        if refusal:
+                            begins_line = (any_printed or text) and not refuses
+                            text = (text or "") + ("\n" if begins_line else "") + refusal
+                            refuses = True
                         if text:
                             text, half = split_half(append_text(half, text))
                             if text and not show(_SURROGATE.sub("\ufffd", text)):

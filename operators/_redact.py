@@ -39,8 +39,8 @@ def redact(
     quarter wait. A match longer than ``window``, with what its pattern looks at on both sides, may be redacted in part
     or not at all. What waits is given before a tool call, at the end, and before an error, its matches redacted. Text
     always waits for ``window`` characters where a pattern has possessive quantifiers or atomic groups. An empty stream
-    completes empty. With ``n > 1`` each choice is redacted by itself. Held are the characters that wait, and ``window``
-    more to look back at.
+    completes empty. With ``n > 1`` each choice is redacted by itself. What waits when the answer begins anew
+    (``chunk.restart``) is void. Held are the characters that wait, and ``window`` more to look back at.
 
     Args:
         patterns: regular expressions as those of ``re``, compiled or not: one, several, or a mapping of each to what

@@ -25,9 +25,9 @@ def replay(path: str | PathLike[str], speed: float = 1.0) -> Stream[ModelRespons
     This makes a Stream; ``record()`` writes what it reads. Each consumer reads the file by itself, from the beginning
     and line by line; whoever is late gets the next chunk at once. Its ``request`` is the recorded one, without what was
     hidden. An error of this library's comes as what it was, any other as a ``RuntimeError`` that tells of it. A
-    recording without its end, which was cut off or whose consumer had left, gives what it has and ends with an
-    ``IncompleteStreamError``; a line that is none of a recording is a ``ValueError`` that names it and says why. Holds
-    one line.
+    recording without the answer's end gives what it has and ends with an ``IncompleteStreamError``, whose ``code`` is
+    ``"left"`` where its consumer had left, and ``"abandoned"`` where the file breaks off, as when the process was
+    killed; a line that is none of a recording is a ``ValueError`` that names it and says why. Holds one line.
 
     Args:
         path: the file.

@@ -2,14 +2,24 @@
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from reactivex import Observable, abc
 from reactivex.disposable import SingleAssignmentDisposable
 
+from rxllm._accumulators._restarting import Restart
 from rxllm.types import Request
 
-__all__ = ["accumulated", "append_text", "check_choice", "check_count", "check_seconds", "request_of", "split_half"]
+__all__ = [
+    "accumulated",
+    "accumulated_texts",
+    "append_text",
+    "check_choice",
+    "check_count",
+    "check_seconds",
+    "request_of",
+    "split_half",
+]
 
 _In_contra = TypeVar("_In_contra", contravariant=True)
 _Out_co = TypeVar("_Out_co", covariant=True)
@@ -99,6 +109,42 @@ def accumulated(
         return Observable(subscribe)
 
     return accumulated_of
+
+
+class _Texts(Generic[_Out]):
+    """An accumulator of texts, made anew where they begin anew."""
+
+    over = False
+
+    def __init__(self, operator: str, make: Callable[[], Accumulator[str, _Out]], *, marks: bool) -> None:
+        self._operator = operator
+        self._make = make
+        self._marks = marks
+        self._current = make()
+
+    def feed(self, text: Any) -> Iterable[_Out]:
+        if not isinstance(text, str):
+            raise TypeError(
+                f"{self._operator}() takes texts, and was given a {type(text).__name__}: put text_deltas() before it"
+            )
+        if isinstance(text, Restart):
+            self._current = self._make()
+            return (cast("_Out", text),) if self._marks else ()
+        return self._current.feed(text)
+
+    def flush(self) -> Iterable[_Out]:
+        return self._current.flush()
+
+
+def accumulated_texts(
+    operator: str, make: Callable[[], Accumulator[str, _Out]], *, marks: bool = True
+) -> Callable[[Observable[str]], Observable[_Out]]:
+    """The same of texts, for an operator below ``text_deltas()``, whose name it is told.
+
+    What is no text is a ``TypeError``. Where the text begins anew, what the accumulator holds is void, and another
+    takes its place; with ``marks`` what says so is passed on.
+    """
+    return accumulated(lambda: _Texts(operator, make, marks=marks))
 
 
 def append_text(text: str, delta: str) -> str:

@@ -37,7 +37,8 @@ def smooth_text(
     Only text waits: content, reasoning and refusals. Whatever else a chunk says (a role, a tool call, a finish reason,
     log probabilities, usage) comes at once, the text before it with it, all that waits; so do the end and an error. So
     nothing is late by this operator in the end. Pieces are chunks like the one that they were completed by. An empty
-    stream completes empty. With ``n > 1`` the pieces of all choices share the pace. Held is the text that waits: what
+    stream completes empty. With ``n > 1`` the pieces of all choices share the pace. Where the answer begins anew
+    (``chunk.restart``), text that waits is void, and not given any more. Held is the text that waits: what
     has come in the last ``late`` seconds, and of each choice a piece that is not whole.
 
     Timers run on the scheduler of the subscription; in a ``for`` they wait while its body runs.

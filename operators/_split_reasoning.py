@@ -29,8 +29,9 @@ def split_reasoning(
     that the provider told apart itself, calls, log probabilities and all else pass.
 
     An empty stream completes empty, and an error passes, after what was held back. With ``n > 1`` each choice is split
-    by itself. Held back is text that a tag may begin with, until it cannot, and white space that a tag may follow; both
-    are given before a tool call and at the end.
+    by itself. Where the answer begins anew (``chunk.restart``), so does the splitting, outside or ``inside``. Held back
+    is text that a tag may begin with, until it cannot, and white space that a tag may follow; both are given before a
+    tool call and at the end.
 
     Args:
         tags: what stands before the thinking and what after it.

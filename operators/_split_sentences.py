@@ -3,7 +3,7 @@ from collections.abc import Callable
 from reactivex import Observable
 
 from rxllm._accumulators._sentences import SentenceSplitter
-from rxllm.operators._shared import accumulated
+from rxllm.operators._shared import accumulated_texts
 
 __all__ = ["split_sentences"]
 
@@ -27,8 +27,12 @@ def split_sentences() -> Callable[[Observable[str]], Observable[str]]:
     Each has the white space that follows it, so that all of them, joined, are the text, and none is blank unless the
     text is; the indentation of a line stays with it. What follows has to be seen before a sentence is over: it comes
     with the next one's first letter, the last one at the end of the stream or before an error. An empty stream
-    completes empty. Of ``n > 1`` choices ``text_deltas(choice=1)`` gives the one that is wanted. Held is the sentence
-    so far.
+    completes empty. Of ``n > 1`` choices ``text_deltas(choice=1)`` gives the one that is wanted. Where the text begins
+    anew (``chunk.restart``), the sentence so far is void, and the empty text that ``text_deltas()`` gives there is
+    passed on; no sentence is empty. Held is the sentence so far.
+
+    Raises:
+        TypeError: what comes is no text, as where ``text_deltas()`` is missing; the stream ends with it.
 
     >>> import reactivex as rx
     >>> texts = rx.of("Dr. W", "ho left. H", "e is ba", "ck.")
@@ -36,4 +40,4 @@ def split_sentences() -> Callable[[Observable[str]], Observable[str]]:
     'Dr. Who left. '
     'He is back.'
     """
-    return accumulated(SentenceSplitter)
+    return accumulated_texts("split_sentences", SentenceSplitter)

@@ -32,7 +32,8 @@ def stop_at(
     A stream without any of the sequences passes whole, and an empty one empty. An error passes, after what was held
     back. With ``n > 1`` each choice stops by itself, and the request is cancelled once all have stopped or finished: as
     many as were asked for, or, without a request, all that have come. Only ``content`` is searched; reasoning, tool
-    calls, log probabilities and all else pass. Held back is the end of the text that a sequence may begin with, at most
+    calls, log probabilities and all else pass. Where the answer begins anew (``chunk.restart``), so does the search.
+    Held back is the end of the text that a sequence may begin with, at most
     a character less than the longest has; it is given as soon as it cannot, before a tool call, and at the end.
 
     Args:

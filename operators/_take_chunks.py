@@ -20,8 +20,8 @@ def take_chunks(n: int) -> Callable[[Observable[ModelResponseStream]], Observabl
 
     Content is text, of any choice: with ``n > 1`` choices the chunks of all of them count together. A stream with less
     content passes whole, and an error passes. The request is cancelled before the last chunk is delivered, so nothing
-    more is paid for, however long that takes. With 0 the source is not subscribed to: no request is sent. Holds
-    nothing.
+    more is paid for, however long that takes. After a restart (``chunk.restart``), which makes void what came, the
+    count begins anew. With 0 the source is not subscribed to: no request is sent. Holds nothing.
 
     Args:
         n: how many chunks with content.
@@ -59,6 +59,8 @@ def take_chunks(n: int) -> Callable[[Observable[ModelResponseStream]], Observabl
                 if not remaining:
                     # The source emits inside its subscribe, where it cannot be stopped yet.
                     return
+                if not chunk.choices and chunk.restart is not None:
+                    remaining = n
                 for choice in chunk.choices:
                     if choice.delta.content:
                         remaining -= 1

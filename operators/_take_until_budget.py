@@ -6,6 +6,7 @@ from pydantic import BaseModel
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable, SingleAssignmentDisposable
 
+from rxllm._accumulators._answer_spending import AnswerSpending
 from rxllm._accumulators._budget import Budget, Spending
 from rxllm._accumulators._prices import EXACT, Price, Prices, check_prices
 from rxllm.operators._shared import request_of
@@ -34,7 +35,9 @@ def take_until_budget(
     The request is cancelled before the chunk that uses the budget up is delivered, so that however long that takes,
     nothing more is generated. One more chunk follows, if any choice has not finished: it gives each of these the finish
     reason ``length``, and carries the ``usage`` of what came, ``estimated``, and its ``cost`` where there are prices.
-    An answer that ends within the budget passes whole; so does the rest of one that has finished in all choices.
+    An answer that ends within the budget passes whole; so does the rest of one that has finished in all choices. Of
+    several answers in one stream, as ``run_tools()`` makes it, each counts, and the chunk that follows is that of the
+    last; of answers side by side that ``merge_models()`` or ``tag()`` name, each that has not finished has one.
 
     Of a budget of tokens, those of the completion count: text, reasoning and tool calls, over all choices, counted
     exactly as they come. Of a cost, the prompt counts too, from the start: where not even that can be paid, nor one
@@ -91,7 +94,6 @@ def take_until_budget(
             own = shared if shared is not None else Budget(tokens=tokens, cost=cost)
             spending = Spending(asked_model, asked, tools)
             drawn: int | Decimal = 0
-            answer = ModelResponseStream()
             upstream = SingleAssignmentDisposable()
             stopped = False
 
@@ -100,33 +102,18 @@ def take_until_budget(
                 before, drawn = drawn, spending.amount(price)
                 return own.spend(EXACT.subtract(drawn, before))
 
-            def begin_anew() -> None:
-                nonlocal spending, drawn
-                spending, drawn = Spending(asked_model, asked, tools), 0
-
             def stop() -> None:
-                usage = spending.usage()
-                if price is not None:
-                    usage = usage.model_copy(update={"cost": price.cost(usage)})
-                choices = [StreamingChoices(index=i, finish_reason="length") for i in spending.unfinished or range(n)]
-                # Under the name of the answer that it ends.
-                last = ModelResponseStream(choices=choices, usage=usage, id=answer.id, model=answer.model)
-                last.created = answer.created
-                observer.on_next(last)
+                ends = [_end_of(source, answer, n, price) for source, answer in spending.current.items()]
+                for end in ends:
+                    if end.choices:
+                        observer.on_next(end)
                 observer.on_completed()
 
             def on_next(chunk: ModelResponseStream) -> None:
-                nonlocal answer, stopped
+                nonlocal stopped
                 if stopped:
                     # The source emits inside its subscribe, where it cannot be stopped yet.
                     return
-                if not chunk.choices:
-                    if chunk.restart is not None:
-                        begin_anew()
-                elif chunk.id != answer.id:
-                    if spending.has_ended(n):
-                        begin_anew()
-                    answer = chunk
                 spending.add(chunk)
                 if draw() or spending.has_ended(n):
                     observer.on_next(chunk)
@@ -147,6 +134,18 @@ def take_until_budget(
         return Observable(subscribe)
 
     return within_budget
+
+
+def _end_of(source: str | None, answer: AnswerSpending, n: int, price: Price | None) -> ModelResponseStream:
+    """What ends an answer that is cut off: a chunk under its name."""
+    usage = answer.usage()
+    if price is not None:
+        usage = usage.model_copy(update={"cost": price.cost(usage)})
+    choices = [StreamingChoices(index=index, finish_reason="length") for index in answer.finishing.missing(n)]
+    end = ModelResponseStream(choices=choices, usage=usage)
+    if answer.last is not None:
+        end.id, end.model, end.created = answer.last.id, answer.last.model, answer.last.created
+    return end if source is None else end.model_copy(update={"source": source})
 
 
 def _checked(budget: Any) -> Budget | None:

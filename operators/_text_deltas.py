@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 from reactivex import Observable, abc
 
+from rxllm._accumulators._restarting import Restart
 from rxllm.operators._shared import append_text, check_choice, split_half
 from rxllm.types import ModelResponseStream
 
@@ -18,10 +19,11 @@ def text_deltas(choice: int = 0) -> Callable[[Observable[ModelResponseStream]], 
         texts   --------"Hel"--"lo"--------|
 
     Chunks that add no text to the choice, as those with a role, a tool call, a finish reason or, with ``n > 1``, the
-    text of another choice, give nothing; a stream without text completes empty. An error passes. A restart
-    (``chunk.restart``) goes unsaid, since a text that was given cannot be taken back: where one may come, as below
-    ``fallback_to(on_partial="restart")``, use ``accumulate_text()``. Nothing is held but, where a chunk ends in the
-    middle of a surrogate pair, that half until the other comes.
+    text of another choice, give nothing; a stream without text completes empty. An error passes. Where the answer
+    begins anew (``chunk.restart``), as below ``fallback_to(on_partial="restart")``, after text was given, an empty text
+    says that it is void, the only one that is empty: a loop that prints it prints nothing, and one that has to know
+    looks for it. Its attribute ``restart`` says why. Nothing is held but, where a chunk ends in the middle of a
+    surrogate pair, that half until the other comes.
 
     Args:
         choice: the index of the choice.
@@ -44,11 +46,15 @@ def text_deltas(choice: int = 0) -> Callable[[Observable[ModelResponseStream]], 
         ) -> abc.DisposableBase:
             deliver = observer.on_next
             half = ""
+            any_given = False
 
             def on_next(chunk: ModelResponseStream) -> None:
-                nonlocal half
+                nonlocal half, any_given
                 if not chunk.choices and chunk.restart is not None:
                     half = ""
+                    if any_given:
+                        any_given = False
+                        deliver(Restart(chunk.restart))
                 for entry in chunk.choices:
                     if entry.index == choice:
                         text = entry.delta.content
@@ -57,6 +63,7 @@ def text_deltas(choice: int = 0) -> Callable[[Observable[ModelResponseStream]], 
                                 text, half = split_half(append_text(half, text))
                                 if not text:
                                     continue
+                            any_given = True
                             deliver(text)
 
             def on_error(error: Exception) -> None:

@@ -1,4 +1,9 @@
-"""``mock_response=``: an answer of the caller's own, in place of a provider's."""
+"""``mock_response=``: an answer of the caller's own, in place of a provider's.
+
+A call that has one sends nothing, as documented, and so its ``fallbacks`` send nothing: they share it like any other
+argument, and after a mocked error fail with it too. One that has a ``mock_response`` of its own answers with that, and
+one whose own is ``None`` really asks.
+"""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial

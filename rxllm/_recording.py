@@ -103,12 +103,18 @@ def request_in(path: Path) -> Request | None:
 class RecordingReader:
     """Reads one recording, line by line.
 
+    Attributes:
+        request: what was asked for.
+        left: whether the recording has ended because its consumer had left; one that breaks off does not say how the
+            stream ended.
+
     Raises:
         OSError: the file cannot be read.
         ValueError: it is no recording.
     """
 
     def __init__(self, path: Path) -> None:
+        self.left = False
         self._path = path
         self._file = path.open("rb")
         self._number = 0
@@ -126,7 +132,7 @@ class RecordingReader:
         """
         line = self._line()
         if line is None:
-            return 0.0, IncompleteStreamError(f"{self._path} breaks off after line {self._number}")
+            return 0.0, IncompleteStreamError(f"{self._path} breaks off after line {self._number}", code="abandoned")
         at: Any = line.get("at")
         if not isinstance(at, int | float):
             raise self._foreign('it has no time "at"')
@@ -141,7 +147,8 @@ class RecordingReader:
             if line.get("end") == "completed":
                 return at, None
             if line.get("end") == "left":
-                return at, IncompleteStreamError(f"{self._path} ends where its consumer had left")
+                self.left = True
+                return at, IncompleteStreamError(f"{self._path} ends where its consumer had left", code="left")
             reason = "it is neither a chunk nor an end"
         raise self._foreign(reason)
 

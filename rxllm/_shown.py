@@ -8,6 +8,8 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel
 from reactivex import Observable, abc
 
+from rxllm._accumulators._figures import figure
+from rxllm._accumulators._restarting import Restart
 from rxllm._accumulators._transcript import Round, Transcript, said_in
 from rxllm._display_html import (
     calls_table,
@@ -146,7 +148,7 @@ class Shown:
         if len(self._answers) == 1:
             (answer,) = self._answers.values()
             return answer.figures(self._now)
-        line = f"{self._count} item{'' if self._count == 1 else 's'}, {self._now - self._begun:.2f} s"
+        line = f"{figure(self._count, 'item')}, {self._now - self._begun:.2f} s"
         return line if self._ended in {None, "completed"} else f"{line}, {self._ended}"
 
     @property
@@ -159,9 +161,13 @@ class Shown:
         if isinstance(item, ModelResponseStream):
             tag = item.get("source")
             source = tag if isinstance(tag, str) else None
+            if item.restart is not None and source not in self._answers:
+                self._answers.clear()  # of all: it does not say which
             if source not in self._answers:
                 self._answers[source] = Transcript(item.model or self._model, begun=self._begun)
             self._answers[source].add(item, time.monotonic())
+        elif isinstance(item, Restart):
+            self._texts = _Texts()
         elif isinstance(item, str):
             self._texts.add(item)
         elif isinstance(item, ChatCompletionMessageToolCall):

@@ -1,4 +1,4 @@
-"""How much may be spent, by one stream or by many: a live count, and what an answer spends as it comes."""
+"""How much may be spent, by one stream or by many: a live count, and what a stream spends as it comes."""
 
 import threading
 from collections.abc import Iterable, Mapping
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from rxllm._accumulators._answer_spending import AnswerSpending
+from rxllm._accumulators._figures import figure
 from rxllm._accumulators._prices import EXACT, Price
-from rxllm._token_counter import TokenCounter
+from rxllm._accumulators._usage_sum import usage_of_all
 from rxllm._tokens import FALLBACK, encoding_for, estimate_usage, get_encoding
-from rxllm.types import CompletionTokensDetails, Delta, ModelResponse, ModelResponseStream, Usage
+from rxllm.types import ModelResponse, ModelResponseStream, Usage
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
@@ -69,19 +71,28 @@ class Budget:
             return self._spent < self._limit
 
     def __repr__(self) -> str:
-        return f"<Budget: {self.spent} of {self._limit}{' tokens' if self.cost is None else ''} spent>"
+        limit = self._limit if self.tokens is None else figure(self.tokens, "token")
+        return f"<Budget: {self.spent} of {limit} spent>"
 
 
 class Spending:
-    """What one answer spends, counted as it comes: its text, reasoning, refusal and tool calls, over all choices.
+    """What the answers of one stream spend together, counted as they come.
 
-    Exact at any time for each of these texts. Held are the last words of each.
+    An answer ends when all its choices have finished, with the next one's content, and with a marker that it begins
+    anew: what it had spent stays spent. Answers that come side by side are told apart by their ``source``, as ``tag()``
+    and ``merge_models()`` set it. Of each answer counts what was reported, else what was counted; of one that follows
+    another, the prompt is then taken to be the same.
+
+    Held are the last words of each text, and of each answer before its usage.
 
     >>> spending = Spending("gpt-4", [{"role": "user", "content": "Greet me"}])
-    >>> spending.add(ModelResponseStream.of("Hello"))
+    >>> spending.add(ModelResponseStream.of("Hello", finish_reason="stop"))
     >>> usage = spending.usage()
     >>> usage.prompt_tokens, usage.completion_tokens
     (10, 1)
+    >>> spending.add(ModelResponseStream.of("Good day"))
+    >>> spending.usage().completion_tokens, spending.counted
+    (3, 3)
     """
 
     def __init__(
@@ -89,75 +100,84 @@ class Spending:
     ) -> None:
         self._encoding = _encoding(model)
         self._prompt = estimate_usage(model, messages, ModelResponse(), tools).prompt_tokens
-        self._counters: dict[tuple[int, str], TokenCounter] = {}
-        self._completion = self._reasoning = 0
-        self._unfinished: dict[int, bool] = {}
-        self.reported: Usage | None = None
-
-    @property
-    def counted(self) -> int:
+        self._current: dict[str | None, AnswerSpending] = {None: self._answer()}
+        self._past: list[AnswerSpending] = []
+        # Where the provider tells of an answer after its end, while another is under way.
+        self._past_by_id: dict[str, AnswerSpending] = {}
+        self._past_amount: tuple[Price | None, int | Decimal] | None = None
+        self.counted = 0
         """How many tokens of completions have been counted, whatever was reported."""
-        return self._completion
 
     @property
-    def unfinished(self) -> list[int]:
-        """The choices that have begun and not finished."""
-        return [index for index in sorted(self._unfinished) if self._unfinished[index]]
+    def current(self) -> Mapping[str | None, AnswerSpending]:
+        """The answers that are under way or have come last, by their source."""
+        return self._current
 
     def has_ended(self, n: int) -> bool:
-        """Whether all of ``n`` choices have finished."""
-        return len(self._unfinished) >= n and not self.unfinished
+        """Whether all of ``n`` choices of every answer have finished."""
+        return not any(answer.finishing.missing(n) for answer in self._current.values())
 
     def add(self, chunk: ModelResponseStream) -> None:
         """Takes the next chunk in."""
-        for choice in chunk.choices:
-            self._unfinished[choice.index] = not choice.finish_reason and self._unfinished.get(choice.index, True)
-            for kind, text in _texts(choice.delta):
-                counter = self._counters.get((choice.index, kind))
-                if counter is None:
-                    counter = self._counters[choice.index, kind] = TokenCounter(self._encoding)
-                before = counter.total
-                self._completion += counter.add(text) - before
-                if kind == "reasoning":
-                    self._reasoning += counter.total - before
-        self.reported = chunk.usage or chunk.reported_usage or self.reported
+        tag: Any = (chunk.model_extra or {}).get("source")
+        source = tag if isinstance(tag, str) else None
+        if not chunk.choices and chunk.restart is not None:
+            self._begin_anew(source)
+            return
+        answer = self._current.get(source) or self._begun(source)
+        if not chunk.choices:
+            usage = chunk.usage or chunk.reported_usage
+            if usage is not None and chunk.id != answer.finishing.id and chunk.id in self._past_by_id:
+                self._past_by_id[chunk.id].reported = usage
+                self._past_amount = None
+                return
+        elif answer.finishing.is_followed_by(chunk):
+            self._close(answer)
+            answer = self._current[source] = self._answer()
+        before = answer.counted
+        answer.add(chunk)
+        self.counted += answer.counted - before
 
     def usage(self) -> Usage:
         """What has been spent: as reported, else as counted, and ``estimated``."""
-        if self.reported is not None:
-            return self.reported
-        return Usage(
-            prompt_tokens=self._prompt,
-            completion_tokens=self._completion,
-            total_tokens=self._prompt + self._completion,
-            completion_tokens_details=CompletionTokensDetails(reasoning_tokens=self._reasoning)
-            if self._reasoning
-            else None,
-            estimated=True,
-        )
+        return usage_of_all(answer.usage() for answer in (*self._past, *self._current.values()))
 
     def amount(self, price: Price | None) -> "int | Decimal":
-        """The same as a budget counts it: by its price, else the completion's tokens."""
-        if self.reported is not None:
-            return self.reported.completion_tokens if price is None else price.cost(self.reported)
-        if price is None:
-            return self._completion
-        return price.total(self._prompt, self._completion - self._reasoning, reasoning=self._reasoning)
+        """The same as a budget counts it: by its price, else the completions' tokens."""
+        if self._past_amount is None or self._past_amount[0] is not price:
+            self._past_amount = price, _sum(answer.amount(price) for answer in self._past)
+        return _sum((self._past_amount[1], *(answer.amount(price) for answer in self._current.values())))
+
+    def _answer(self) -> AnswerSpending:
+        return AnswerSpending(self._encoding, self._prompt)
+
+    def _begun(self, source: str | None) -> AnswerSpending:
+        """The first answer of this source, which is the one that was waited for if none has come yet."""
+        waited_for = self._current.pop(None) if None in self._current and self._current[None].last is None else None
+        answer = self._current[source] = waited_for or self._answer()
+        return answer
+
+    def _begin_anew(self, source: str | None) -> None:
+        """Whoever asks again begins at the first answer: that of this source, or of all where none is told."""
+        void = [source] if source in self._current else list(self._current)
+        for each in void:
+            self._close(self._current.pop(each))
+        self._current[source] = self._answer()
+
+    def _close(self, answer: AnswerSpending) -> None:
+        """It is over: another takes its place."""
+        answer.close()
+        self._past.append(answer)
+        if answer.finishing.id:
+            self._past_by_id[answer.finishing.id] = answer
+        self._past_amount = None
 
 
-def _texts(delta: Delta) -> Iterable[tuple[str, str]]:
-    """What was generated, each text with a name of what it goes on with."""
-    if delta.content:
-        yield "content", delta.content
-    if delta.reasoning_content:
-        yield "reasoning", delta.reasoning_content
-    if delta.refusal:
-        yield "refusal", delta.refusal
-    for call in delta.tool_calls or ():
-        if call.function.name:
-            yield f"name of {call.index} {call.id}", call.function.name
-        if call.function.arguments:
-            yield f"arguments of {call.index}", call.function.arguments
+def _sum(amounts: "Iterable[int | Decimal]") -> "int | Decimal":
+    total: int | Decimal = 0
+    for amount in amounts:
+        total = EXACT.add(total, amount)
+    return total
 
 
 def _encoding(model: str | None) -> "Encoding":

@@ -33,7 +33,7 @@ class Measurement:
         stalls: how many of them were stalls.
         stalled: how long the stalls were together.
         chunks: how many chunks came, of any kind.
-        tokens: the tokens of the completion, as reported at the end, else as counted.
+        tokens: the tokens of all answers that came, of each as reported at its end, else as counted.
         tokens_per_second: the tokens counted after the first chunk with tokens, by the time from that to the last one.
 
     >>> Measurement(ended="completed", duration=2.0, chunks=3, tokens=40).tokens
@@ -148,7 +148,7 @@ class Meter:
         self._last = now
 
     def usage(self) -> Usage:
-        """The usage as reported, else as counted, and ``estimated``."""
+        """The usage of all answers: of each as reported, else as counted, and ``estimated``."""
         return self._spending.usage()
 
     def record(

@@ -31,7 +31,10 @@ class PartialAnswer:
         self._role_came = False
 
     def add(self, chunk: ModelResponseStream) -> None:
-        """Takes in a chunk that is given."""
+        """Takes in a chunk that is given; a marker that the answer begins anew makes the text before it void."""
+        if not chunk.choices and chunk.restart is not None:
+            self._pieces.clear()
+            self._is_text, self._repeated, self._role_came = True, "", False
         for choice in chunk.choices:
             delta = choice.delta
             if delta.content:

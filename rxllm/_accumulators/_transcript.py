@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from rxllm._accumulators._content import has_content
+from rxllm._accumulators._figures import figure
+from rxllm._accumulators._finishing import Finishing
 from rxllm._accumulators._measurement import Measurement, Meter
 from rxllm._assembly import ResponseBuilder
 from rxllm.types import ChatCompletionMessageToolCall, ModelResponse, ModelResponseStream, ToolResult, Usage
@@ -47,13 +48,13 @@ class Transcript:
     >>> transcript.choices[0].text
     'Hello'
     >>> transcript.figures(1.0)
-    '3 chunks, about 1 tokens, first token after 0.50 s, finish reason: stop'
+    '3 chunks, about 1 token, first token after 0.50 s, finish reason: stop'
     """
 
     def __init__(self, model: str | None = None, *, begun: float) -> None:
         self._meter = Meter(model, begun=begun, stall=_STALL)
         self._rounds: list[tuple[ResponseBuilder, list[ToolResult]]] = [(ResponseBuilder(), [])]
-        self._finished: set[int] = set()
+        self._finishing = Finishing()
         self._ended: Literal["completed", "failed", "cancelled"] | None = None
         self._error: Exception | None = None
         self._at = begun
@@ -64,17 +65,17 @@ class Transcript:
         if not chunk.choices:
             if chunk.restart is not None:
                 # Of all rounds: whoever asks again begins at the first.
-                self._rounds, self._finished = [(ResponseBuilder(), [])], set()
+                self._rounds, self._finishing = [(ResponseBuilder(), [])], Finishing()
                 return
             if chunk.tool_result is not None:
                 self._rounds[-1][1].append(chunk.tool_result)
                 return
-        elif not self._finished.isdisjoint(choice.index for choice in chunk.choices) and has_content(chunk):
+        elif self._finishing.is_followed_by(chunk):
             # Not where a result has come: a tool runs while the rest of its answer streams.
             self._rounds.append((ResponseBuilder(), []))
-            self._finished = set()
+            self._finishing = Finishing()
         self._rounds[-1][0].add(chunk)
-        self._finished.update(choice.index for choice in chunk.choices if choice.finish_reason)
+        self._finishing.add(chunk)
 
     def end(
         self, now: float, ended: Literal["completed", "failed", "cancelled"], error: Exception | None = None
@@ -100,7 +101,7 @@ class Transcript:
 
     @property
     def usage(self) -> Usage:
-        """The usage as it was reported, else counted and marked as estimated."""
+        """The usage of all that came, of each answer as it was reported, else counted and marked as estimated."""
         return self._meter.usage()
 
     def measurement(self, now: float) -> Measurement:
@@ -110,9 +111,9 @@ class Transcript:
     def figures(self, now: float) -> str:
         """The figures in one line, until now or to the end, and how it ended."""
         measured, usage = self.measurement(now), self.usage
-        figures = [f"{measured.chunks} chunks"]
+        figures = [figure(measured.chunks, "chunk")]
         if usage.completion_tokens or not usage.estimated:
-            figures.append(f"{'about ' if usage.estimated else ''}{usage.completion_tokens} tokens")
+            figures.append(f"{'about ' if usage.estimated else ''}{figure(usage.completion_tokens, 'token')}")
         if measured.time_to_first_token is not None:
             figures.append(f"first token after {measured.time_to_first_token:.2f} s")
         if measured.tokens_per_second:

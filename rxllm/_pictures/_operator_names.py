@@ -81,10 +81,14 @@ def _maker(operator: FunctionType, kept: Mapping[str, Any]) -> FunctionType | No
         return None
     make = kept.get("make")
     if operator.__qualname__ == "accumulated.<locals>.accumulated_of":
-        if isinstance(make, FunctionType):
-            return _maker(make, {})
-        return next((it for it in _public() if make in vars(sys.modules[it.__module__]).values()), None)
-    name = operator.__qualname__.partition(".")[0]
+        if not isinstance(make, FunctionType):
+            return next((it for it in _public() if make in vars(sys.modules[it.__module__]).values()), None)
+        told = _kept_by(make).get("operator")  # which accumulated_texts() is told
+        return _named(told) if isinstance(told, str) else _maker(make, {})
+    return _named(operator.__qualname__.partition(".")[0])
+
+
+def _named(name: str) -> FunctionType | None:
     return next((it for it in _public() if it.__name__ == name), None)
 
 

@@ -29,7 +29,8 @@ def timeline(*streams_or_recordings: "Observable[ModelResponseStream] | str | Pa
     raised. In a notebook the picture shows itself; it can be saved as ``.svg``, ``.png`` and ``.pdf``.
 
     The time to the first token, tokens per second, and the median and the 99th percentile of the gaps are marked and
-    told; they are as ``measure()`` gives them. Of each chunk 17 bytes are held.
+    told; they are as ``measure()`` gives them. A recording whose consumer had left is told to be cancelled, one that
+    breaks off is an error. Of each chunk 17 bytes are held.
 
     Args:
         streams_or_recordings: one or more Streams or Observables of chunks, or paths of recordings. A Stream's label is
@@ -112,7 +113,11 @@ def _read(label: str, path: Path) -> Arrivals:
                 arrivals.add(it, at)
                 continue
             # One that breaks off does not say when.
-            arrivals.end(max(at, arrivals.duration), "completed" if it is None else "failed", it)
+            ended_at = max(at, arrivals.duration)
+            if reader.left:
+                arrivals.end(ended_at, "cancelled")
+            else:
+                arrivals.end(ended_at, "completed" if it is None else "failed", it)
             return arrivals
     finally:
         reader.close()

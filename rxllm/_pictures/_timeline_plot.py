@@ -167,7 +167,7 @@ class TimelinePlot:
                 axes.plot([first], [at_first], marker="v", markersize=6, color=color, linestyle="", zorder=4)
                 rate = it.tokens_per_second
                 axes.plot([first, last], [at_first, in_the_end], color=color, linewidth=1, linestyle=_DASHED)
-                told += f"\n{in_the_end:,} tokens, first after {seconds(first)}"
+                told += f"\n{in_the_end:,} token{'' if in_the_end == 1 else 's'}, first after {seconds(first)}"
                 told += f"\n{_rate(rate)} tokens/s" if rate is not None else ""
             else:
                 told += "\nno tokens"

@@ -105,7 +105,7 @@ class Thoughts:
             if delta.reasoning_content:
                 self._open = True
                 self._write(f"{self._dim}{delta.reasoning_content}{self._plain}")
-            elif self._open and (delta.content or delta.tool_calls or choice.finish_reason):
+            elif self._open and (delta.content or delta.refusal or delta.tool_calls or choice.finish_reason):
                 self._open = False
                 self._write("\n\n")
 

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any, Final
 
 from rxllm import BatchResult
+from rxllm._accumulators._figures import figure
 
 __all__ = ["Tally"]
 
@@ -78,9 +79,10 @@ class Tally:
     def __str__(self) -> str:
         about = "about " if self._estimated else ""
         responses = self.kept + self._answered
-        tokens = f"{about}{self._prompt_tokens} tokens in, {about}{self._completion_tokens} out"
+        tokens = f"{about}{figure(self._prompt_tokens, 'token')} in, {about}{self._completion_tokens} out"
+        prompts = f"{responses} of {figure(self._total, 'prompt')} {'has' if responses == 1 else 'have'}"
         lines = [
-            f"{responses} of {self._total} prompts have a response: {self._answered} new, {self.kept} kept from before",
+            f"{prompts} a response: {self._answered} new, {self.kept} kept from before",
             f"{tokens}; {self._seconds:.1f} s, {self._rate:.1f} requests/s",
         ]
         for kind, number in self._failures.most_common():

@@ -28,6 +28,17 @@ def test_the_message_is_the_text_without_white_space_at_the_end() -> None:
     }
 
 
+def test_what_was_void_is_not_gone_on_from() -> None:
+    """After a marker that the answer begins anew, only what follows it, text or not."""
+    void = [of("Once", index=1), of("Twice"), ModelResponseStream.restarting("broke")]
+    assert after(*void).message is None
+    partial = after(*void, of("Once "))
+    assert partial.message == {"role": "assistant", "content": "Once"}
+    partial.begin_continuation()
+    partial.add(ModelResponseStream.restarting("broke"))
+    assert partial.new_in(of(" a", role="assistant")) == of(" a", role="assistant")
+
+
 @pytest.mark.parametrize(
     "chunks",
     [

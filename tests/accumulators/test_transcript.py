@@ -157,6 +157,28 @@ def test_figures_with_reported_usage() -> None:
     )
 
 
+def test_figures_of_several_answers() -> None:
+    """Each counts, as it was reported; what was counted of one makes the sum an estimate."""
+    call = calling(call_piece("{}", index=0, id="call_1", name="f"), finish_reason="tool_calls")
+    first = [call, reported(prompt_tokens=9, completion_tokens=5), result_of("call_1", "18")]
+    second = [of("It is 18"), of(finish_reason="stop"), reported(prompt_tokens=20, completion_tokens=7)]
+    transcript = after(*first, *second)
+    assert (transcript.usage.prompt_tokens, transcript.usage.completion_tokens) == (29, 12)
+    assert transcript.figures(110.0).startswith("6 chunks, 12 tokens, ")
+    assert after(*first, of("It"), of(" is")).figures(110.0).startswith("5 chunks, about 7 tokens, ")
+
+
+def test_a_new_name_begins_an_answer_before_its_content() -> None:
+    """Its role does; a server that goes on after the end without saying anything begins none."""
+    named = [of("a", finish_reason="stop"), of("", role="assistant"), of("b")]
+    for chunk, name in zip(named, ["x", "y", "y"], strict=True):
+        chunk.id = name
+    assert [len(after(*named[:count]).rounds) for count in (1, 2, 3)] == [1, 2, 2]
+    silent = of("")
+    silent.id = "y"
+    assert len(after(named[0], silent).rounds) == 1
+
+
 def test_figures_with_counted_usage() -> None:
     """Tokens as they are counted, and said to be estimated."""
     transcript = after(of("Hello"), of(" there"), of(finish_reason="stop"))
@@ -181,7 +203,7 @@ def test_how_it_ended(ended: Literal["completed", "failed", "cancelled"], error:
     transcript.end(200.0, "completed")
     measured = transcript.measurement(300.0)
     assert (measured.ended, measured.error, measured.duration) == (ended, error, 1.0)
-    assert transcript.figures(300.0) == f"1 chunks, about 1 tokens, first token after 0.50 s, {said}"
+    assert transcript.figures(300.0) == f"1 chunk, about 1 token, first token after 0.50 s, {said}"
 
 
 def whole(pieces: Iterable[str]) -> list[tuple[str, str]]:

@@ -119,8 +119,7 @@ def test_over_a_real_connection(server: Server, ask: Any, way: str) -> None:
             "prompt_tokens_details": {"cached_tokens": 40},
             "completion_tokens_details": {"reasoning_tokens": 30},
         }
-        await answering.event({**chunk(), "choices": [], "usage": usage}, "[DONE]")
-        await answering.end()
+        await answering.last({**chunk(), "choices": [], "usage": usage}, "[DONE]")
 
     server.script = script
     prices = {"gpt-4": {"input": 1, "output": 10, "cached_input": 0.5, "reasoning": 20}}

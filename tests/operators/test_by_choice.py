@@ -144,8 +144,7 @@ def test_over_a_real_connection(server: Server, ask: Any, way: str) -> None:
         await answering.start()
         for text in ("Hel", "lo"):
             await answering.event(chunk(text), chunk(text.upper(), index=1))
-        await answering.event(chunk(finish="stop"), chunk(index=1, finish="stop"), "[DONE]")
-        await answering.end()
+        await answering.last(chunk(finish="stop"), chunk(index=1, finish="stop"), "[DONE]")
 
     server.script = script
     stream = ask(n=2).pipe(ops.by_choice(), rx_ops.flat_map(text_of))

@@ -111,7 +111,7 @@ def test_accumulators_heed_a_restart() -> None:
     chunks = source.pipe(ops.fallback_to(rx.of(of("Hel"), of("lo"), STOP), on_partial="restart"))
     (response,) = collect(chunks.pipe(ops.build_response()))
     assert (response.choices[0].message.content, response.choices[0].finish_reason) == ("Hello", "stop")
-    assert collect(chunks.pipe(ops.accumulate_text())) == ["Once upon a time", "Hel", "Hello"]
+    assert collect(chunks.pipe(ops.accumulate_text())) == ["Once upon a time", "", "Hel", "Hello"]
 
 
 def test_all_fail() -> None:

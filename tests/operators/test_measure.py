@@ -8,11 +8,12 @@ import reactivex as rx
 from reactivex import operators as rx_ops
 from reactivex.testing import ReactiveTest, TestScheduler
 
+from rxllm import as_stream
 from rxllm import operators as ops
 from rxllm._accumulators._measurement import Measurement
 from rxllm.exceptions import IncompleteStreamError
 from tests.consume import WAYS
-from tests.operators.sources import asked, collect, failure, of, text_chunks
+from tests.operators.sources import asked, call_piece, calling, collect, failure, of, reported, text_chunks
 from tests.server import PATIENCE, Answering, Server, chunk
 
 on_next, on_error, on_completed = ReactiveTest.on_next, ReactiveTest.on_error, ReactiveTest.on_completed
@@ -85,6 +86,18 @@ def test_the_model_is_named() -> None:
     for chunks in ([of("word")], [answered]):
         collect(asked(rx.of(*chunks)).pipe(ops.measure(records.append)))
     assert [record.model for record in records] == ["openai/gpt-4o", "gpt-4o-2024"]
+
+
+def test_of_several_answers_all_tokens_are_told() -> None:
+    """As below run_tools(), where each answer reports its own."""
+    records: list[Measurement] = []
+    call = calling(call_piece('{"a": 1}', index=0, id="call_1", name="add"), finish_reason="tool_calls")
+    first = rx.of(call, reported(completion_tokens=20))
+    second = [of("It is 1", finish_reason="stop"), reported(completion_tokens=30)]
+    tools = ops.run_tools({"add": abs}, send=lambda _: rx.of(*second), messages=[])
+    # On a loop: the function runs beside it.
+    as_stream(first.pipe(tools, ops.measure(records.append))).run()
+    assert [record.tokens for record in records] == [50]
 
 
 def fail(_record: Measurement) -> None:

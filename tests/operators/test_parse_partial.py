@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -149,8 +150,7 @@ def test_what_has_come_is_shown_while_the_stream_pauses(server: Server, ask: Any
         await answering.start()
         await answering.event(chunk('{"name": "Ro'), chunk('me", "people": 3'))
         await server.taken.wait()
-        await answering.event(chunk("0}"), chunk(finish="stop"), "[DONE]")
-        await answering.end()
+        await answering.last(chunk("0}"), chunk(finish="stop"), "[DONE]")
 
     def notice(city: City) -> City:
         if city.people == 3:
@@ -159,8 +159,8 @@ def test_what_has_come_is_shown_while_the_stream_pauses(server: Server, ask: Any
 
     server.script = script
     stream: Stream[City] = ask().pipe(ops.parse_partial(City), rx_ops.map(notice))
-    seen = WAYS[way](stream)
-    assert [(city.name, city.people) for city in seen] == [("Ro", None), ("Rome", 3), ("Rome", 30)][-len(seen) :]
+    seen = [state for state, _ in groupby((city.name, city.people) for city in WAYS[way](stream))]
+    assert seen == [("Ro", None), ("Rome", 3), ("Rome", 30)][-len(seen) :]
     assert len(seen) >= 2
 
 

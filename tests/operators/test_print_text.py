@@ -7,6 +7,7 @@ import pytest
 import reactivex as rx
 from reactivex import operators as rx_ops
 
+from rxllm import ModelResponseStream
 from rxllm import operators as ops
 from tests.operators.sources import collect, failure, items, of
 
@@ -44,6 +45,22 @@ def test_one_choice_is_printed_and_all_chunks_pass(choice: int, text: str) -> No
     file = io.StringIO()
     assert items(ops.print_text(file, choice=choice), *CHUNKS) == CHUNKS
     assert file.getvalue() == text
+
+
+@pytest.mark.parametrize(
+    ("chunks", "printed"),
+    [
+        ([of(refusal="I can"), of(refusal="not"), of(finish_reason="stop")], "I cannot\n"),
+        ([of("So:"), of(refusal="I can"), of(refusal="not")], "So:\nI cannot\n"),
+        ([of("So:", refusal="I can"), of(refusal="not"), of(index=1, refusal="no")], "So:\nI cannot\n"),
+        ([of(refusal="No"), ModelResponseStream.restarting("broke"), of("a"), of(refusal="No")], "No\na\nNo\n"),
+    ],
+)
+def test_a_refusal_is_printed(chunks: list[ModelResponseStream], printed: str) -> None:
+    """It is what the model says in place of text, or below it."""
+    file = io.StringIO()
+    assert items(ops.print_text(file), *chunks) == chunks
+    assert file.getvalue() == printed
 
 
 def test_the_default_is_what_stdout_is_at_each_subscription(capsys: pytest.CaptureFixture[str]) -> None:

@@ -220,7 +220,7 @@ def test_a_store_that_fails_cancels_the_request(way: str) -> None:
 
 def test_the_lease_is_renewed_while_the_consumer_is_busy() -> None:
     """Not even a consumer who holds up its own loop makes observers believe that the publisher died."""
-    store, fed = Watched(lease=0.1), Fed("a")
+    store, fed = Watched(lease=1), Fed("a")
     for _ in fed.stream.pipe(ops.publish_to(store, "a")):
         for _ in range(4):  # longer than the lease
             store.renewed.clear()
@@ -233,7 +233,7 @@ def test_the_lease_is_renewed_while_the_consumer_is_busy() -> None:
 
 def test_on_a_bare_observable_the_source_waits() -> None:
     """Without a loop, the store is asked on the thread of the source, and renewed beside it."""
-    store = Watched(lease=0.1)
+    store = Watched(lease=1)
     source: rx.Subject[ModelResponseStream] = rx.Subject()
     got: list[ModelResponseStream] = []
     ends: list[str] = []

@@ -13,6 +13,7 @@ from reactivex.testing import ReactiveTest, TestScheduler
 
 from rxllm import ModelResponseStream, Stream
 from rxllm import operators as ops
+from rxllm._recording import RecordingReader
 from rxllm.exceptions import APIError, IncompleteStreamError, RateLimitError, Timeout
 from rxllm.types import ChatCompletionMessageToolCall, ToolResult, Usage
 from tests.consume import WAYS
@@ -133,9 +134,36 @@ def test_a_file_that_is_cut_off_gives_what_came(tmp_path: Path, cut: int) -> Non
 
 
 def test_a_consumer_who_had_left_leaves_no_whole_answer(tmp_path: Path) -> None:
-    """What came, then an error."""
+    """What came, then an error, which can be told from that of a file that breaks off."""
     path = made(tmp_path / "a.jsonl", on_next(10, of("Hel")), on_completed(300), disposed=250)
-    assert isinstance(failure_of(path), IncompleteStreamError)
+    error = failure_of(path)
+    assert isinstance(error, IncompleteStreamError)
+    assert error.code == "left"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    error = failure_of(path)
+    assert isinstance(error, IncompleteStreamError)
+    assert error.code == "abandoned"
+    path = made(tmp_path / "b.jsonl", on_next(10, of("Hel")), on_error(20, IncompleteStreamError("It broke off")))
+    error = failure_of(path)
+    assert isinstance(error, IncompleteStreamError)
+    assert (str(error), error.code) == ("It broke off", None)
+
+
+def test_a_reader_says_how_a_recording_ended(tmp_path: Path) -> None:
+    """Left, whole, failed, or not at all, which are four."""
+    ends: list[tuple[Any, bool]] = []
+    left = made(tmp_path / "left.jsonl", on_next(10, of("Hel")), on_completed(300), disposed=250)
+    whole = made(tmp_path / "whole.jsonl", on_completed(20))
+    failed = made(tmp_path / "failed.jsonl", on_error(20, IncompleteStreamError("No end", code="left")))
+    cut_off = made(tmp_path / "cut off.jsonl", on_completed(20))
+    cut_off.write_bytes(cut_off.read_bytes()[:-2])
+    for path in (left, whole, failed, cut_off):
+        reader = RecordingReader(path)
+        while isinstance(end := reader.next()[1], ModelResponseStream):
+            pass
+        reader.close()
+        ends.append((getattr(end, "code", None), reader.left))
+    assert ends == [("left", True), (None, False), ("left", False), ("abandoned", False)]
 
 
 HEAD = {"rxllm_recording": 1, "request": None}

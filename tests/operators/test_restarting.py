@@ -1,6 +1,9 @@
 """A restart: what came before the marker is void, and every accumulator forgets it."""
 
+import copy
 import io
+import json
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +12,7 @@ import reactivex as rx
 
 from rxllm import ModelResponseStream
 from rxllm import operators as ops
+from rxllm._accumulators._restarting import Restart
 from rxllm.exceptions import APIResponseValidationError
 from rxllm.types import ChatCompletionMessageToolCall, ToolResult
 from tests.operators.sources import Operator, call_piece, calling, collect, failure, items, of, reported
@@ -53,7 +57,83 @@ def test_nothing_after_a_restart_is_nothing(make: Callable[[], Operator[Any]]) -
 def test_every_text_after_it_is_of_what_follows() -> None:
     """The half of a pair that stood at the end of the void text is joined to nothing."""
     assert items(ops.accumulate_text(), *VOID, of("Hel"), of("lo"))[-2:] == ["Hel", "Hello"]
-    assert items(ops.text_deltas(), *VOID, *REST) == ["Once upon ", "\ude00Hel", "lo"]
+    assert items(ops.text_deltas(), *VOID, *REST) == ["Once upon ", "", "\ude00Hel", "lo"]
+
+
+@pytest.mark.parametrize("make", [ops.text_deltas, ops.accumulate_text], ids=["text_deltas", "accumulate_text"])
+def test_an_empty_text_says_that_what_was_given_is_void(make: Callable[[], Operator[str]]) -> None:
+    """It has the reason; where nothing had been given there is nothing to say."""
+    seen = items(make(), *VOID, *REST)
+    assert [getattr(text, "restart", None) for text in seen if not text] == ["the connection broke"]
+    assert "".join(seen[:2]) == "Once upon " + ("\ud83d" if make is ops.accumulate_text else "")
+    assert items(make(), of("no", index=1), RESTART, of("Hel")) == ["Hel"]
+    assert items(make(), of("a"), RESTART, RESTART, of("b")) == ["a", "", "b"]
+
+
+def test_the_marker_is_a_text_like_any_other() -> None:
+    """It can be joined, copied and pickled, and keeps its reason."""
+    (_, marker, *_) = items(ops.text_deltas(), of("a"), RESTART)
+    assert (f"{marker}", marker == "", json.dumps(marker), isinstance(marker, Restart)) == ("", True, '""', True)
+    for again in (copy.copy(marker), copy.deepcopy(marker), pickle.loads(pickle.dumps(marker))):  # noqa: S301  ours
+        assert (again, getattr(again, "restart", None)) == ("", "the connection broke")
+
+
+def test_the_count_begins_anew() -> None:
+    """It is 0 at the marker, where it was more."""
+    assert items(ops.count_tokens("gpt-4"), of("Once"), RESTART, of("Once")) == [1, 0, 1]
+    assert items(ops.count_tokens("gpt-4"), RESTART, of("Once")) == [1]
+
+
+def test_text_that_is_held_back_is_void() -> None:
+    """Below text_deltas() nothing of it is in what follows, and lines and sentences say where it began anew."""
+
+    def below(operator: Any) -> list[Any]:
+        chunks = (of("One.\nTwo"), RESTART, of("Three.\nFo"), of("ur"))
+        return items(lambda source: source.pipe(ops.text_deltas(), operator), *chunks)
+
+    for make in (ops.split_lines, ops.split_sentences):
+        assert below(make()) == ["One.\n", "", "Three.\n", "Four"]
+
+
+def test_blocks_of_code_are_numbered_anew() -> None:
+    """One that was open is void, and so is the indentation of a list that it stood in."""
+    chunks = (of("```\na\n```\n1. b\n   ```py\nc"), RESTART, of("```\nd\n"), of("```\n"))
+    blocks = items(lambda source: source.pipe(ops.text_deltas(), ops.extract_code_blocks()), *chunks)
+    assert [(block.index, block.code) for block in blocks] == [(0, "a\n"), (0, "d\n")]
+
+
+def test_chunks_are_counted_anew() -> None:
+    """As many as were wanted are of the answer that stands."""
+    chunks = [of("a"), RESTART, of("b"), of("c"), of("d")]
+    assert items(ops.take_chunks(2), *chunks) == chunks[:4]
+    assert items(ops.take_chunks(1), *chunks) == chunks[:1]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ops.redact("Hello", window=8),
+        lambda: ops.stop_at("Hello"),
+        lambda: ops.split_reasoning(("Hello", "!")),
+        lambda: ops.guard(lambda _: True),
+        lambda: ops.smooth_text(0),
+    ],
+    ids=["redact", "stop_at", "split_reasoning", "guard", "smooth_text"],
+)
+def test_what_operators_on_chunks_hold_back_is_void(make: Callable[[], Operator[ModelResponseStream]]) -> None:
+    """The end of the one answer and the beginning of the other make nothing together."""
+    seen = items(make(), of("He"), RESTART, of("llo"), of(finish_reason="stop"))
+    at = seen.index(RESTART)
+    assert ["".join(c.choices[0].delta.content or "" for c in part) for part in (seen[:at], seen[at:])] == ["", "llo"]
+
+
+def test_calls_are_numbered_anew_and_objects_made_anew() -> None:
+    """Nothing of what was void is in either."""
+    call = calling(call_piece('{"x": 1}', index=0, id="a", name="f"))
+    calls = items(ops.assemble_tool_calls(), call, RESTART, call, of(finish_reason="tool_calls"))
+    assert [(call.index, call.function.arguments) for call in calls] == [(0, '{"x": 1}')]
+    objects = items(ops.parse_partial(interval=0), of('{"a": 1'), RESTART, of('{"b": 2}'))
+    assert objects == [{"a": 1}, {"b": 2}, {"b": 2}]
 
 
 def test_chunk_operators_pass_the_marker_on() -> None:

@@ -88,8 +88,7 @@ def test_a_tool_runs_while_text_streams(server: Server, ask: Ask, way: str, kind
             await server.taken.wait()
             await answering.event(chunk(" it up"))
             await seen.wait()
-            await answering.event(chunk("."), chunk(finish="tool_calls"), "[DONE]")
-            await answering.end()
+            await answering.last(chunk("."), chunk(finish="tool_calls"), "[DONE]")
         else:
             await answering.stream("Sunny", " there")
 
@@ -494,8 +493,7 @@ def test_an_error_of_a_later_answer_passes(server: Server, ask: Ask) -> None:
         if answering.number == 1:
             await answering.start()
             call = call_piece("{}", index=0, id="a", name="f")
-            await answering.event(tool_chunk(call, finish="tool_calls"), "[DONE]")
-            await answering.end()
+            await answering.last(tool_chunk(call, finish="tool_calls"), "[DONE]")
         else:
             await answering.json_answer(400, {"error": {"message": "no such tool"}})
 

@@ -132,8 +132,7 @@ class Telling:
         for gate, content in zip(self.gates, self._contents, strict=True):
             await gate.wait()
             await answering.event(chunk(content))
-        await answering.event(chunk(finish="stop"), "[DONE]")
-        await answering.end()
+        await answering.last(chunk(finish="stop"), "[DONE]")
 
 
 def test_a_slow_consumer_holds_nobody_up(server: Server, ask: Ask) -> None:
@@ -273,8 +272,7 @@ def test_everyone_gets_the_error(server: Server, ask: Ask) -> None:
             await gate.wait()
             answering.reset()
         else:
-            await answering.event(chunk(finish="stop"), "[DONE]")
-            await answering.end()
+            await answering.last(chunk(finish="stop"), "[DONE]")
 
     server.script = script
     shared = ask().pipe(ops.text_deltas(), ops.share_replay())

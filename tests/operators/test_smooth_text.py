@@ -182,8 +182,7 @@ def test_over_a_real_connection(
         await answering.start()
         await answering.event(chunk("one two three four fi"))
         await server.taken.wait()
-        await answering.event(chunk("ve"), chunk(finish="stop"), "[DONE]")
-        await answering.end()
+        await answering.last(chunk("ve"), chunk(finish="stop"), "[DONE]")
 
     server.script = script
 

@@ -174,6 +174,35 @@ def test_of_several_answers_each_counts() -> None:
     assert budget.spent == 8
 
 
+def test_answers_without_names_count_as_well() -> None:
+    """The next begins with content after the end; the one that is cut off has the usage of its own."""
+    budget = Budget(tokens=10)
+    first = [of("Once", finish_reason="tool_calls"), reported(completion_tokens=8)]
+    seen = items(ops.take_until_budget(budget, model="gpt-4"), *first, *text_chunks(WORDS))
+    assert texts(seen) == "OnceOnce upon"
+    assert seen[-1].usage is not None
+    assert (seen[-1].choices[0].finish_reason, seen[-1].usage.completion_tokens) == ("length", 2)
+    assert budget.spent == 10
+
+
+def test_answers_side_by_side_are_each_cut_off() -> None:
+    """Those that have not finished, under their names; what has finished keeps its reason."""
+    chunks = [of("Once"), of("Once", finish_reason="stop"), of(" upon"), of("Once"), of(" upon")]
+    sources = zip(chunks, "abaca", strict=True)
+    named = [it.model_copy(update={"id": f"id-{source}", "source": source}) for it, source in sources]
+    seen = items(ops.take_until_budget(tokens=4, model="gpt-4"), *named)
+    ends = [(c.id, c["source"], c.choices[0].finish_reason, c.usage and c.usage.completion_tokens) for c in seen[4:]]
+    assert ends == [("id-a", "a", "length", 2), ("id-c", "c", "length", 1)]
+
+
+def test_a_choice_that_has_not_come_is_cut_off_and_one_that_has_finished_is_not() -> None:
+    """Of two, of which one alone has come."""
+    seen = items(
+        lambda s: asked(s, params={"n": 2}).pipe(ops.take_until_budget(tokens=1)), of("a", finish_reason="stop")
+    )
+    assert [[(c.index, c.finish_reason) for c in x.choices] for x in seen] == [[(0, "stop")], [(1, "length")]]
+
+
 @given(st.integers(1, 12), st.data())
 def test_any_cutting_stops_with_the_piece_that_uses_it_up(tokens: int, data: st.DataObject) -> None:
     """Exactly: the text before the last piece is within the budget, with it it is not."""

@@ -274,9 +274,9 @@ def test_interrupt_ends_it_and_is_raised(ask: Callable[..., Stream[ModelResponse
     server.script = answer
 
     def interrupt() -> None:
-        begun.wait(PATIENCE)
-        # A blocked read wakes where the signal goes to its own thread.
-        signal.pthread_kill(main, signal.SIGINT)
+        if begun.wait(PATIENCE):  # else it would hit another test
+            # A blocked read wakes where the signal goes to its own thread.
+            signal.pthread_kill(main, signal.SIGINT)
 
     main = threading.get_ident()
     interrupting = threading.Thread(target=interrupt)

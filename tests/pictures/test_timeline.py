@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rxllm
-from rxllm import Stream
+from rxllm import Stream, as_stream
 from rxllm import operators as ops
 from rxllm._accumulators._arrivals import Arrivals
 from rxllm._pictures import timeline, timeline_of
+from rxllm.exceptions import IncompleteStreamError
 from rxllm.types import ModelResponseStream, Usage
 from tests.pictures.reading import texts_in, tree
 from tests.server import Answering, Server
@@ -104,7 +105,7 @@ def test_failure_is_told_at_the_label() -> None:
     written = "\n".join(texts_in(timeline(echo("Hi"), echo("Hi", "sim/nothing"))))
     assert "sim/nothing\nNotFoundError" in written
     assert "no tokens" in written
-    assert "1 tokens" in written
+    assert "\n1 token, first" in written
 
 
 def test_failure_alone_and_nothing_at_all() -> None:
@@ -143,6 +144,19 @@ def test_recording_that_breaks_off(tmp_path: Path) -> None:
     path = tmp_path / "half.jsonl"
     path.write_text('{"rxllm_recording": 1}\n{"at": 1.0, "chunk": {"choices": []}}\n{"at": 2')
     assert "half\nIncompleteStreamError" in "\n".join(texts_in(timeline(path)))
+
+
+def test_recording_whose_consumer_had_left(tmp_path: Path) -> None:
+    """Its label tells that it was cancelled; an error that was recorded stays one, whatever its code."""
+    chunks = as_stream([ModelResponseStream.of("Hel"), ModelResponseStream.of("lo")])
+    chunks.pipe(ops.record(tmp_path / "short.jsonl"), ops.take_chunks(1)).run()
+    written = "\n".join(texts_in(timeline(tmp_path / "short.jsonl")))
+    assert "short\ncancelled" in written
+    assert "IncompleteStreamError" not in written
+    broken: Stream[ModelResponseStream] = as_stream(rx.throw(IncompleteStreamError("No end", code="left")))
+    with pytest.raises(IncompleteStreamError):
+        broken.pipe(ops.record(tmp_path / "broken.jsonl")).run()
+    assert "broken\nIncompleteStreamError" in "\n".join(texts_in(timeline(tmp_path / "broken.jsonl")))
 
 
 def test_what_cannot_be_drawn_is_refused_before_anything_is_sent(
