@@ -221,8 +221,7 @@ async def provider(answering: Answering) -> None:
         for word in re.findall(r"\s*\S+", said):
             await answering.event(chunk(word))
         await answering.event(chunk(finish="length" if asked.get("max_tokens") else "stop"))
-    await answering.event({**chunk(), "choices": [], "usage": USAGE}, "[DONE]")
-    await answering.end()
+    await answering.last({**chunk(), "choices": [], "usage": USAGE}, "[DONE]")
 
 
 def differences(page: Page, reader: Reader) -> dict[Block, str]:

@@ -5,7 +5,6 @@ until then holds whatever its caller would hold: the Stream, an exception, a run
 """
 
 import asyncio
-import contextlib
 import gc
 import threading
 import time
@@ -37,11 +36,9 @@ async def stall_after_one(answering: Answering) -> None:
 async def flood(answering: Answering) -> None:
     """Chunks as fast as the client takes them, until it goes."""
     await answering.start()
-    with contextlib.suppress(OSError):
-        while True:
-            await answering.event(*[chunk("more")] * 20)
-            await asyncio.sleep(0)  # over TLS, sending to somebody who has gone never waits
-    answering.server.closed.put(answering.number)
+    while True:
+        await answering.event(*[chunk("more")] * 20)
+        await asyncio.sleep(0)  # over TLS, sending to somebody who has gone never waits
 
 
 # Where a request is left: what the server does, and the item at which to leave; with 0 there is none yet.

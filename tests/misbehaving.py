@@ -18,6 +18,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import rxllm
@@ -94,9 +95,12 @@ WAYS: Final = ("for", "async for", "pipeline", "whole")
 STREAMING: Final = WAYS[:3]
 
 KEY: Final = "sk-secret-key"
-# What the system's buffers may hold of a sender's bytes on their way, at the utmost.
-ON_THE_WAY: Final = 16 * MEBIBYTE
-PATIENT: Final = 0.2  # seconds of a timeout that is to pass
+ON_THE_WAY: Final = MEBIBYTE + sum(
+    int(path.read_text().split()[-1]) if path.exists() else 8 * MEBIBYTE
+    for path in map(Path, ("/proc/sys/net/ipv4/tcp_rmem", "/proc/sys/net/ipv4/tcp_wmem"))
+)  # bytes of a sender's that the system's buffers may hold on their way, at the utmost
+PATIENT: Final = 0.5  # seconds of a timeout that is to pass
+BRIEF: Final = 0.2  # the same, where the server does not rest meanwhile
 PACE: Final = 0.01  # seconds between the pieces of what dribbles
 
 
@@ -118,6 +122,7 @@ class Case:
         reads_bodies: whether the server reads the request's body before it runs the script.
         closes: whether the server is to see that the client closes the connection.
         most_sent: how many bytes the server may get rid of at most.
+        waits: whether both sides do little but wait for time to pass, so that many can be held side by side.
         ways: in which of ``WAYS`` it can be consumed.
     """
 
@@ -133,6 +138,7 @@ class Case:
     reads_bodies: bool = True
     closes: bool = False
     most_sent: int | None = None
+    waits: bool = False
     ways: tuple[str, ...] = WAYS
 
 
@@ -246,8 +252,10 @@ def _wrong_outcome(case: Case, seen: _Seen, way: str) -> Iterable[str]:
 
 
 def _wrong_server(case: Case, server: Server) -> Iterable[str]:
-    if len(server.requests) != case.requests:
+    # A server may be late: the client has given up, and what it had sent is still to be read.
+    if not server.wait_for_requests(case.requests) or len(server.requests) != case.requests:
         yield f"the server saw {len(server.requests)} requests instead of {case.requests}"
+        return
     if case.closes:
         try:
             server.next_closed()
@@ -317,15 +325,20 @@ IDLE: Final[dict[str, Any]] = {"bound": "idle", "seconds": PATIENT, "chunks": 1}
 TOTAL: Final[dict[str, Any]] = {"bound": "total", "seconds": PATIENT}
 
 
-def stalled(name: str, script: Script, having: dict[str, Any], text: str | None = "", **parameters: Any) -> Case:
+def stalled(name: str, script: Script, having: dict[str, Any], text: str | None = "", **more: Any) -> Case:
     """A server that gives nothing any more: a timeout, without another try, and the connection is closed."""
-    parameters = {"timeout": PATIENT, "max_retries": 2, **parameters}
-    return fails(name, script, Timeout, text, having=having, closes=True, parameters=parameters)
+    parameters = {"timeout": Timeouts(**{having["bound"]: having["seconds"]}), "max_retries": 2}
+    return fails(name, script, Timeout, text, having=having, closes=True, parameters=parameters, **more)
 
 
-def in_total(name: str, script: Script) -> Case:
-    """A server that does not come to an end: however much it says, the total time is bounded."""
-    return stalled(name, script, TOTAL, None, timeout=Timeouts(total=PATIENT))
+def waiting(name: str, script: Script, having: dict[str, Any], text: str | None = "") -> Case:
+    """The same of one that pauses."""
+    return stalled(name, script, having, text, waits=True)
+
+
+def restless(name: str, script: Script, having: dict[str, Any], text: str | None = "") -> Case:
+    """The same of one that sends what is no content, as fast as it can."""
+    return stalled(name, script, {**having, "seconds": BRIEF}, text)
 
 
 SOON_CLOSED: Final[dict[str, Any]] = {"closes": True, "most_sent": MEBIBYTE + ON_THE_WAY}
@@ -339,41 +352,45 @@ STUCK_REFUSALS: Final = {
 }
 
 STALLED: Final = [
-    stalled("stalled before the headers", raw(then=stay), FIRST),
-    stalled("stalled within the headers", raw(OK_HEAD, then=stay), FIRST),
-    stalled("headers that dribble for ever", for_ever(head=OK_HEAD + b"x-long: ", piece=b"x", pause=PACE), FIRST),
-    stalled("early hints for ever", for_ever(head=b"", piece=b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"), FIRST),
-    stalled(
+    waiting("stalled before the headers", raw(then=stay), FIRST),
+    waiting("stalled within the headers", raw(OK_HEAD, then=stay), FIRST),
+    waiting("headers that dribble for ever", for_ever(head=OK_HEAD + b"x-long: ", piece=b"x", pause=PACE), FIRST),
+    restless(
+        "early hints for ever", for_ever(head=b"", piece=b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"), FIRST
+    ),
+    waiting(
         "early hints for ever, with pauses",
         for_ever(head=b"", piece=b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n", pause=PACE),
         FIRST,
     ),
-    stalled("stalled after the headers", answer(then=stay), FIRST),
-    stalled("keep-alive comments before the first event", for_ever(piece=b": keep-alive\n\n", pause=PACE), FIRST),
-    stalled("blank lines before the first event", for_ever(piece=b"\n", pause=PACE), FIRST),
-    stalled("comments without a pause", for_ever(piece=b": keep-alive\n\n" * 100), FIRST),
-    stalled("stalled between events", answer(HELLO, then=stay), IDLE, "Hello"),
-    stalled("keep-alive comments", for_ever(HELLO, piece=b": keep-alive\n\n", pause=PACE), IDLE, "Hello"),
-    stalled("comments without a pause between events", for_ever(HELLO, piece=b":\n\n" * 100), IDLE, "Hello"),
-    stalled("an event that dribbles for ever", for_ever(HELLO, b"data: ", piece=b"x", pause=PACE), IDLE, "Hello"),
-    stalled("fields without data for ever", for_ever(HELLO, piece=b"id: 1\n", pause=PACE), IDLE, "Hello"),
-    stalled(
+    waiting("stalled after the headers", answer(then=stay), FIRST),
+    waiting("keep-alive comments before the first event", for_ever(piece=b": keep-alive\n\n", pause=PACE), FIRST),
+    waiting("blank lines before the first event", for_ever(piece=b"\n", pause=PACE), FIRST),
+    restless("comments without a pause", for_ever(piece=b": keep-alive\n\n" * 100), FIRST),
+    waiting("stalled between events", answer(HELLO, then=stay), IDLE, "Hello"),
+    waiting("keep-alive comments", for_ever(HELLO, piece=b": keep-alive\n\n", pause=PACE), IDLE, "Hello"),
+    restless("comments without a pause between events", for_ever(HELLO, piece=b":\n\n" * 100), IDLE, "Hello"),
+    waiting("an event that dribbles for ever", for_ever(HELLO, b"data: ", piece=b"x", pause=PACE), IDLE, "Hello"),
+    waiting("fields without data for ever", for_ever(HELLO, piece=b"id: 1\n", pause=PACE), IDLE, "Hello"),
+    waiting(
         "a chunk of HTTP's that dribbles for ever",
         for_ever(head=OK_HEAD + CHUNKED + as_chunk(event(HELLO)) + b"5;x=", piece=b"x", pause=PACE),
         IDLE,
         "Hello",
     ),
-    stalled(
+    waiting(
         "a chunk of HTTP's without its end",
         answer(HELLO, then=raw(b"FFFFFFFFFFFFFFF\r\n: ", then=stay)),
         IDLE,
         "Hello",
     ),
-    in_total("content for ever", for_ever(piece=event(HELLO) * 100)),
-    in_total("content for ever, with pauses", for_ever(piece=event(HELLO), pause=PACE)),
-    in_total("comments for ever, without a pause", for_ever(piece=b": keep-alive\n\n" * 100)),
-    in_total("comments for ever, after some content", for_ever(HELLO, piece=b": keep-alive\n\n", pause=PACE)),
-    in_total("events without content for ever", for_ever(HELLO, piece=event({"choices": []}), pause=PACE)),
+    restless("content for ever", for_ever(piece=event(HELLO) * 100), TOTAL, None),
+    waiting("content for ever, with pauses", for_ever(piece=event(HELLO), pause=PACE), TOTAL, None),
+    restless("comments for ever, without a pause", for_ever(piece=b": keep-alive\n\n" * 100), TOTAL, None),
+    waiting(
+        "comments for ever, after some content", for_ever(HELLO, piece=b": keep-alive\n\n", pause=PACE), TOTAL, None
+    ),
+    waiting("events without content for ever", for_ever(HELLO, piece=event({"choices": []}), pause=PACE), TOTAL, None),
     *(
         fails(
             name,
@@ -381,7 +398,8 @@ STALLED: Final = [
             InternalServerError,
             words=("HTTP 500",) if "not come" in name else ("Out of order",),
             having={"status_code": 500},
-            parameters={"timeout": PATIENT},
+            parameters={"timeout": Timeouts(first=2 * PATIENT)},
+            waits=name != "an error body for ever",
             **SOON_CLOSED,
         )
         for name, script in STUCK_REFUSALS.items()
@@ -398,7 +416,10 @@ STALLED: Final = [
 
 def second(name: str, *scripts: Script, requests: int = 2, **parameters: Any) -> Case:
     """The second of two answers over connections that are kept."""
-    return comes(name, in_turn(*scripts, good), rounds=2, requests=requests, parameters=parameters)
+    # What is tried again waits before.
+    return comes(
+        name, in_turn(*scripts, good), rounds=2, requests=requests, parameters=parameters, waits=bool(parameters)
+    )
 
 
 SOMEBODY_ELSES: Final = chunked(chunk("Somebody else's"), FINISH, DONE)
@@ -687,18 +708,16 @@ HTTP: Final = [
         "a request that is not read",
         read_nothing,
         Timeout,
-        having=FIRST,
+        having={**FIRST, "seconds": BRIEF},
         reads_bodies=False,
-        parameters={"messages": LONG_PROMPT, "timeout": PATIENT},
+        parameters={"messages": LONG_PROMPT, "timeout": BRIEF},
     ),
 ]
 
 
 def retried(name: str, first: Script, *, times: int = 1) -> Case:
     """What passes: another try, of which the user sees nothing but the answer."""
-    return Case(
-        name=name, script=in_turn(*[first] * times, good), text=TEXT, requests=times + 1, parameters={"max_retries": 2}
-    )
+    return comes(name, in_turn(*[first] * times, good), requests=times + 1, parameters={"max_retries": 2}, waits=True)
 
 
 def not_retried(name: str, first: Script, error: type[APIError], text: str = "", **parameters: Any) -> Case:
@@ -738,9 +757,9 @@ RETRIED: Final = [
     not_retried("a break after the first chunk", answer(HELLO, then=hang_up), IncompleteStreamError, "Hello"),
     not_retried(
         "a wait that would go beyond the total",
-        refusal(503, retry_after="5"),
+        refusal(503, retry_after="50"),
         ServiceUnavailableError,
-        timeout=Timeouts(total=1.0),
+        timeout=Timeouts(total=PATIENCE),
     ),
 ]
 

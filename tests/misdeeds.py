@@ -101,20 +101,17 @@ def for_ever(
     async def script(answering: Answering) -> None:
         answering.unbuffered()
         send = answering.send
-        try:
-            if head is None:
-                await answering.start(status, **headers)
-            else:
-                await answering.raw(head)
-                send = answering.raw
-            for begin in said:
-                await send(event(begin))
-            while True:
-                await send(piece)
-                if pause is not None:
-                    await asyncio.sleep(pause)
-        finally:
-            answering.server.closed.put(answering.number)
+        if head is None:
+            await answering.start(status, **headers)
+        else:
+            await answering.raw(head)
+            send = answering.raw
+        for begin in said:
+            await send(event(begin))
+        while True:
+            await send(piece)
+            if pause is not None:
+                await asyncio.sleep(pause)
 
     return script
 

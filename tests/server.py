@@ -9,6 +9,7 @@ import contextlib
 import json
 import queue
 import ssl
+import threading
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Self
 
@@ -61,6 +62,7 @@ class Answering:
         self._reader = reader
         self._writer = writer
         self._chunked = False
+        self._noted = False
 
     @property
     def json(self) -> Any:
@@ -100,12 +102,18 @@ class Answering:
 
     async def event(self, *events: Any) -> None:
         """Sends events, all in one piece: dictionaries as JSON, strings as they are."""
-        encoded = (e if isinstance(e, str) else json.dumps(e) for e in events)
-        await self.send("".join(f"data: {e}\n\n" for e in encoded).encode())
+        await self.send(_encoded(events))
 
     def unbuffered(self) -> None:
         """From now on, sending waits as soon as the socket is full."""
         self._writer.transport.set_write_buffer_limits(high=0)
+
+    async def last(self, *events: Any) -> None:
+        """Sends events and the end of the body in one piece, so that no client has to wait for the second.
+
+        A client waits for it but a moment, and then opens another connection for its next request.
+        """
+        await self.raw(piece(_encoded(events)) + LAST_PIECE)
 
     async def end(self) -> None:
         """Ends the body, and leaves the connection open for the next request."""
@@ -117,8 +125,7 @@ class Answering:
         for delta in deltas:
             await self.event(chunk(delta))
         await self.event(chunk(finish=finish))
-        await self.event("[DONE]")
-        await self.end()
+        await self.last("[DONE]")
 
     async def json_answer(self, status: int, body: Any, **headers: str) -> None:
         """A whole answer that is no stream."""
@@ -136,7 +143,13 @@ class Answering:
         with contextlib.suppress(OSError):
             while await self._reader.read(65536):
                 pass
-        self.server.closed.put(self.number)
+        self.note_closed()
+
+    def note_closed(self) -> None:
+        """Notes that the client has closed the connection, once."""
+        if not self._noted:
+            self._noted = True
+            self.server.closed.put(self.number)
 
     def hang_up(self) -> None:
         """Closes the connection in good order."""
@@ -165,6 +178,7 @@ class Server(LoopbackServer):
         self.requests: list[Answering] = []
         self.closed: queue.SimpleQueue[int] = queue.SimpleQueue()
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.arrivals = threading.Semaphore(0)  # one for each request
         self.script: Script = _hello
         self.reads_bodies = True
 
@@ -176,6 +190,10 @@ class Server(LoopbackServer):
     def gate(self) -> Gate:
         """A gate for a script to wait at."""
         return Gate(self.loop)
+
+    def wait_for_requests(self, count: int) -> bool:
+        """Whether so many requests more have come, which is waited for."""
+        return all(self.arrivals.acquire(timeout=PATIENCE) for _ in range(count))
 
     def next_closed(self) -> int:
         """The number of the next request whose connection the client closed."""
@@ -192,7 +210,17 @@ class Server(LoopbackServer):
                 return
             self.requests.append(answering)
             answering.number = len(self.requests)
-            await self.script(answering)
+            self.arrivals.release()
+            try:
+                await self.script(answering)
+            except OSError:  # the client went before the script had said all
+                answering.note_closed()
+                raise
+
+
+def _encoded(events: Iterable[Any]) -> bytes:
+    encoded = (e if isinstance(e, str) else json.dumps(e) for e in events)
+    return "".join(f"data: {e}\n\n" for e in encoded).encode()
 
 
 async def _hello(answering: Answering) -> None:

@@ -129,8 +129,7 @@ def test_so_many_are_under_way_and_no_more(server: Server, batch: Ask, consume: 
         await answering.start()
         await answering.event(chunk("Hi", finish="stop"))
         now -= 1
-        await answering.event("[DONE]")
-        await answering.end()
+        await answering.last("[DONE]")
 
     server.script = answer
     assert len(consume(batch(map(str, range(40)), max_concurrent=most))) == 40
@@ -485,8 +484,15 @@ def test_what_no_trying_helps_is_asked_once(server: Server, batch: Ask) -> None:
     assert len(server.requests) == 1
 
 
-def test_leaving_while_a_request_waits_for_its_next_try(server: Server, batch: Ask) -> None:
-    """It is not sent any more: the wait goes with the subscription."""
+def test_leaving_while_a_request_waits_for_its_next_try(
+    server: Server, batch: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not sent any more: the wait, here one that does not end by itself, goes with the subscription."""
+
+    def for_ever(attempt: int, headers: Mapping[str, str]) -> float:
+        return 3600.0
+
+    monkeypatch.setattr("rxllm._batch.retry_wait", for_ever)
 
     async def answer(answering: Answering) -> None:
         if said(answering) == "broken":

@@ -46,8 +46,7 @@ def held_at(gate: Gate) -> Callable[[Answering], Any]:
         for word in others:
             await answering.event(chunk(word))
             await asyncio.sleep(0)  # the others' turn: chunks of all streams come mixed
-        await answering.event(chunk(finish="stop"), "[DONE]")
-        await answering.end()
+        await answering.last(chunk(finish="stop"), "[DONE]")
 
     return script
 

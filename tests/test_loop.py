@@ -35,8 +35,7 @@ def test_the_first_of_two_subscribers_leaves(
         await both.wait()
         await answering.event(chunk("one"))
         await gate.wait()
-        await answering.event(chunk("two"), chunk(finish="stop"), "[DONE]")
-        await answering.end()
+        await answering.last(chunk("two"), chunk(finish="stop"), "[DONE]")
 
     server.script = script
     shared = ask().pipe(ops.text_deltas(), rxops.share())

@@ -19,6 +19,7 @@ from rxllm.types import (
     Usage,
 )
 from tests.consume import WAYS
+from tests.server import Server
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
 each_way = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
@@ -271,3 +272,17 @@ def test_a_wrong_shape_is_refused_at_once(response: Any) -> None:
     """By what is wrong with it."""
     with pytest.raises(ValueError, match=r"choices|content"):
         mocked(response)
+
+
+def test_fallbacks_of_a_mocked_call_send_nothing(server: Server) -> None:
+    """They fail as the call does, unless they have an answer of their own; only one that says so really asks."""
+    there: Any = {"api_base": server.url, "api_key": "sk-secret-key"}
+    busy = RateLimitError("busy")
+    with pytest.raises(RateLimitError, match="busy"):
+        answered(busy, fallbacks=["o3", {"model": "gpt-4o", **there}], **there)
+    own = {"model": "gpt-4o", "mock_response": "Mine"}
+    assert answered(busy, fallbacks=["o3", own], **there).choices[0].message.content == "Mine"
+    assert server.requests == []
+    real = {"model": "gpt-4o", "mock_response": None}
+    assert answered(busy, fallbacks=["o3", real], **there).choices[0].message.content == "Hello world"
+    assert [request.json["model"] for request in server.requests] == ["gpt-4o"]

@@ -4,11 +4,14 @@ import ast
 import json
 import os
 import re
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jupyter_core.utils import ensure_event_loop
 
 from scripts.run_notebooks import NOTEBOOKS, executed, main, stored, stored_at
 
@@ -42,18 +45,18 @@ def kinds(cell: Any) -> list[tuple[str, list[str]]]:
     return [(output.output_type, sorted(output.get("data", ()))) for output in shown]
 
 
-@pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No key, no way out, and nobody's own settings of Jupyter's."""
-    for name in [*os.environ]:
-        if name.endswith(("_API_KEY", "_proxy", "_PROXY")):
-            monkeypatch.delenv(name)
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
-        folder = tmp_path / name
-        folder.mkdir()
-        monkeypatch.setenv(name, str(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [*os.environ]:
+            if name.endswith(("_API_KEY", "_proxy", "_PROXY")):
+                patch.delenv(name)
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            patch.setenv(name, "http://127.0.0.1:9")
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name)))
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,12 +67,26 @@ def fonts() -> None:
     assert matplotlib.font_manager.fontManager.ttflist
 
 
+@pytest.fixture(scope="module")
+def running(offline: None, fonts: None) -> Iterator[dict[Path, Future[Any]]]:
+    """All notebooks, which run side by side: for the most part they wait for what comes slowly on purpose."""
+    with ThreadPoolExecutor(len(NOTEBOOKS)) as threads:
+        yield {path: threads.submit(executed_in_a_thread, path) for path in NOTEBOOKS}
+
+
+def executed_in_a_thread(path: Path) -> Any:
+    """The notebook after its run; the event loop that Jupyter makes for each thread is closed."""
+    try:
+        return executed(path)
+    finally:
+        ensure_event_loop().close()
+
+
 @pytest.mark.timeout(300)
-@pytest.mark.usefixtures("offline")
 @anyone
-def test_it_runs_and_prints_what_is_stored(path: Path) -> None:
+def test_it_runs_and_prints_what_is_stored(path: Path, running: dict[Path, Future[Any]]) -> None:
     """From top to bottom, without a warning, and but for figures of speed as a reader finds it."""
-    before, after = code_cells(stored_at(path)), code_cells(executed(path))
+    before, after = code_cells(stored_at(path)), code_cells(running[path].result())
     assert {cell.id: printed(cell, "stderr") for cell in after if printed(cell, "stderr")} == {}
     assert {cell.id: printed(cell) for cell in after} == {cell.id: printed(cell) for cell in before}
     assert {cell.id: kinds(cell) for cell in after} == {cell.id: kinds(cell) for cell in before}

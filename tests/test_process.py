@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.leaving import stall_after_one, stall_before_headers
+from tests.processes import ended_with_the_test
 from tests.server import PATIENCE, Answering, Script, Server, chunk
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,13 +31,15 @@ text = stream.pipe(ops.text_deltas())
 
 def run(script: str, server: Server, *options: str, arguments: Sequence[str] = ()) -> "subprocess.Popen[str]":
     """Starts a script with the server's address as its first argument, and warnings as errors."""
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", *options, "-c", PRELUDE + script, server.url, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+    return ended_with_the_test(
+        subprocess.Popen(
+            [sys.executable, "-W", "error", *options, "-c", PRELUDE + script, server.url, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        )
     )
 
 
@@ -57,8 +60,7 @@ def test_a_script_that_ends_in_subscribe_gets_every_item(server: Server, script:
         await answering.start()
         await answering.event(chunk("one"))
         await ended.wait()
-        await answering.event(chunk("two"), chunk(finish="stop"), "[DONE]")
-        await answering.end()
+        await answering.last(chunk("two"), chunk(finish="stop"), "[DONE]")
 
     server.script = answer
     process = run(script + "\nprint('last line', flush=True)", server)
@@ -379,8 +381,7 @@ async def _first_after_the_third(answering: Answering) -> None:
     await answering.event(chunk("Hel"))
     if answering.number == 1:
         await asyncio.to_thread(answering.server.next_event)
-    await answering.event(chunk("lo"), chunk(" wor"), chunk("ld"), chunk(finish="stop"), "[DONE]")
-    await answering.end()
+    await answering.last(chunk("lo"), chunk(" wor"), chunk("ld"), chunk(finish="stop"), "[DONE]")
     if answering.number == 3:
         answering.server.events.put("the third")
 

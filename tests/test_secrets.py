@@ -294,8 +294,7 @@ def test_an_answer_in_which_all_is_well(
 
     async def script(answering: Answering) -> None:
         await answering.start(x_echo=answering.headers["authorization"], x_request_id="req_1")
-        await answering.event(chunk("A key begins with sk-proj-"), chunk(finish="stop"), "[DONE]")
-        await answering.end()
+        await answering.last(chunk("A key begins with sk-proj-"), chunk(finish="stop"), "[DONE]")
 
     server.script = script
     answer = ASKING[way](server.url)
@@ -516,7 +515,7 @@ def test_connections_that_fail(
     monkeypatch.setenv("OPENAI_BASE_URL", keyed(server.url))
     server.script = script
     with pytest.raises(APIConnectionError) as caught:
-        ASKING[way](None, timeout=0.1, max_retries=0)
+        ASKING[way](None, timeout=PATIENCE if script is hang_up else 0.05, max_retries=0)
     assert isinstance(caught.value, Timeout) == (script is not hang_up)
     assert_says_nothing(caught.value, *KEYS.values())
     assert_logs_say_nothing(caplog)
@@ -578,6 +577,7 @@ def test_an_error_that_nobody_foresaw(server: Server, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("echo", ["JSON", "headers", "a redirect", "a break", "no HTTP"])
 @both_ways
+@pytest.mark.usefixtures("without_waits")
 def test_a_client_of_ones_own(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, echo: str, way: str
 ) -> None:

@@ -75,6 +75,17 @@ def test_reasoning_is_open_while_it_is_the_newest() -> None:
     assert "<details>" in of_items([of(reasoning_content="Hm")]).html()
 
 
+def test_what_began_anew_is_shown_anew() -> None:
+    """Texts, however few have come, and answers side by side, of which the marker names none."""
+    anew = ModelResponseStream.restarting("broke")
+    chunks = [of("Once upon"), anew, of("Hel"), of("lo")]
+    for make in (ops.text_deltas, ops.accumulate_text):
+        assert shown(rx.of(*chunks).pipe(make())).markdown() == "Hello"
+    tagged = [rx.of(of("no")).pipe(ops.tag(source)) for source in ("a", "b")]
+    made = shown(rx.concat(*tagged, rx.of(anew, of("yes"))))
+    assert made.markdown() == "yes"
+
+
 def test_several_choices_stand_under_each_other() -> None:
     """Each under its heading; one alone has none."""
     html = of_items([of("two", index=1), of("one")]).html()

@@ -159,8 +159,7 @@ def test_a_slow_consumer_makes_the_sender_wait(server: Server, ask: Ask) -> None
         for _ in range(300):
             await answering.event(chunk(text))
             sent += 1
-        await answering.event(chunk(finish="stop"), "[DONE]")
-        await answering.end()
+        await answering.last(chunk(finish="stop"), "[DONE]")
 
     async def tell(answering: Answering) -> None:
         work = asyncio.ensure_future(script(answering))
@@ -222,8 +221,7 @@ def test_merged_streams_run_side_by_side(server: Server, ask: Ask, consume: Call
         if len(server.requests) == 3:
             gate.open()
         await gate.wait()
-        await answering.event(chunk("b", finish="stop"), "[DONE]")
-        await answering.end()
+        await answering.last(chunk("b", finish="stop"), "[DONE]")
 
     server.script = script
     assert sorted(texts(consume(as_stream(rx.merge(ask(), ask(), ask()))))) == ["a", "a", "a", "b", "b", "b"]
@@ -265,7 +263,7 @@ def test_leaving_a_merge_gives_everything_back(server: Server, ask: Ask, way: st
 def test_timers_fire_while_the_read_blocks(
     server: Server, ask: Ask, consume: Callable[[Stream[Any]], list[Any]]
 ) -> None:
-    """timeout ends a stream that stalls, and debounce lets an item out while nothing comes."""
+    """A timeout ends a stream that stalls, and debounce lets an item out while nothing comes."""
     gate = server.gate()
 
     async def stall(answering: Answering) -> None:
@@ -275,15 +273,14 @@ def test_timers_fire_while_the_read_blocks(
 
     server.script = stall
     with pytest.raises(Exception, match="Timeout"):
-        consume(ask().pipe(rxops.timeout(0.05)))
+        consume(ask().pipe(rxops.timeout_with_mapper(rx.never(), lambda _: rx.timer(0.05))))
     assert server.next_closed() == 1
 
     async def wait(answering: Answering) -> None:
         await answering.start()
         await answering.event(chunk("one"))
         await gate.wait()
-        await answering.event(chunk("two", finish="stop"), "[DONE]")
-        await answering.end()
+        await answering.last(chunk("two", finish="stop"), "[DONE]")
 
     server.script = wait
     # The second chunk is sent only once the first has come out of debounce.
@@ -317,8 +314,7 @@ def test_of_two_sharing_one_may_leave(server: Server, ask: Ask, leaver: str) -> 
         await answering.event(chunk("one"))
         await answering.event(chunk("two"))
         await gate.wait()
-        await answering.event(chunk("three"), chunk(finish="stop"), "[DONE]")
-        await answering.end()
+        await answering.last(chunk("three"), chunk(finish="stop"), "[DONE]")
 
     server.script = script
     shared = ask().pipe(ops.text_deltas(), rxops.share())

@@ -244,12 +244,12 @@ def test_delays(playing: LLMServer) -> None:
     playing.answer("Hello", delay=3600)
     playing.answer("Hel", "lo", pause=3600)
     with pytest.raises(Timeout) as first:
-        stream(playing, timeout=0.2).run()
+        stream(playing, timeout=Timeouts(first=0.2)).run()
     with pytest.raises(Timeout) as idle:
-        stream(playing, timeout=0.2).run()
+        stream(playing, timeout=Timeouts(idle=0.2)).run()
     assert (first.value.bound, first.value.chunks) == ("first", 0)
     assert (idle.value.bound, idle.value.chunks) == ("idle", 1)
-    assert [request.cancelled() for request in playing.requests] == [True, True]
+    assert [playing.next_request().cancelled() for _ in range(2)] == [True, True]
 
 
 def test_pauses_end(playing: LLMServer) -> None:

@@ -104,8 +104,7 @@ def all_at_once(count: int) -> Callable[[Answering], Any]:
             while waiting:
                 waiting.pop().set()
         await mine.wait()
-        await answering.event(chunk("lo"), chunk(finish="stop"), "[DONE]")
-        await answering.end()
+        await answering.last(chunk("lo"), chunk(finish="stop"), "[DONE]")
 
     return script
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.processes import ended_with_the_test
 from tests.server import PATIENCE
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "run",
     "shell",
     "start",
+    "start_reading",
     "without_escapes",
 ]
 
@@ -73,14 +75,25 @@ def shell(command: str, folder: Path = ROOT) -> "subprocess.CompletedProcess[str
 
 
 def start(*arguments: str, **extra: str) -> "subprocess.Popen[bytes]":
-    """Starts ``rxllm``, to be met while it runs."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "rxllm", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-        env=environment(**extra),
+    """Starts ``rxllm``, to be met while it runs; it ends with the test at the latest."""
+    return _started(arguments, subprocess.DEVNULL, extra)
+
+
+def start_reading(*arguments: str) -> "subprocess.Popen[bytes]":
+    """The same with a pipe as its standard input."""
+    return _started(arguments, subprocess.PIPE, {})
+
+
+def _started(arguments: tuple[str, ...], stdin: int, extra: dict[str, str]) -> "subprocess.Popen[bytes]":
+    return ended_with_the_test(
+        subprocess.Popen(
+            [sys.executable, "-m", "rxllm", *arguments],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            env=environment(**extra),
+        )
     )
 
 
@@ -94,15 +107,19 @@ def in_terminal(
     ours, theirs = pty.openpty()
     try:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        process = subprocess.Popen(
-            [sys.executable, "-m", "rxllm", *arguments],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            cwd=ROOT,
-            env=environment(**extra),
-        )
-        os.close(theirs)
+        try:
+            process = ended_with_the_test(
+                subprocess.Popen(
+                    [sys.executable, "-m", "rxllm", *arguments],
+                    stdin=theirs,
+                    stdout=theirs,
+                    stderr=theirs,
+                    cwd=ROOT,
+                    env=environment(**extra),
+                )
+            )
+        finally:
+            os.close(theirs)
         written = b""
         deadline = time.monotonic() + PATIENCE
         while select.select([ours], [], [], max(deadline - time.monotonic(), 0))[0]:

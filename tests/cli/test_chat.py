@@ -11,7 +11,19 @@ from typing import Any
 import pytest
 
 from rxllm.cli import main
-from tests.cli.running import FIGURES, ROOT, Inside, assert_matches, environment, in_terminal, run, shell, start
+from tests.cli.running import (
+    FIGURES,
+    ROOT,
+    Inside,
+    assert_matches,
+    environment,
+    in_terminal,
+    run,
+    shell,
+    start,
+    start_reading,
+    without_escapes,
+)
 from tests.server import PATIENCE, Answering, Server, chunk
 
 EMBEDDED = "rxllm: OPENAI_API_KEY is not set, so the embedded model sim/story answers; choose one with -m\n"
@@ -97,14 +109,7 @@ def test_letters_that_the_locale_lacks_do_not_stop_the_answer() -> None:
 
 def test_waiting_for_standard_input_is_said() -> None:
     """Where nothing comes and nothing ends, one line says what is waited for; then the input is read to its end."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rxllm", "chat", "-m", "sim/echo", "Hello"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-        env=environment(),
-    )
+    process = start_reading("chat", "-m", "sim/echo", "Hello")
     assert process.stderr is not None
     assert process.stderr.readline() == b"rxllm: reading standard input to its end\n"
     out, _ = process.communicate(b"World", timeout=PATIENCE)
@@ -139,11 +144,58 @@ def test_tool_call_after_text_starts_a_line(server: Server) -> None:
 
     async def answer(answering: Answering) -> None:
         await answering.start()
-        await answering.event(chunk("Let me see."), called, chunk(finish="tool_calls"), "[DONE]")
-        await answering.end()
+        await answering.last(chunk("Let me see."), called, chunk(finish="tool_calls"), "[DONE]")
 
     server.script = answer
     assert ask(server, "Hi").stdout == 'Let me see.\nlook_up({ "word": "a\\nb" })\n'
+
+
+def refusing(server: Server) -> None:
+    """Has the server refuse, after some text and in two pieces."""
+    pieces = [chunk(" "), chunk(" "), chunk(finish="stop")]
+    for piece, text in zip(pieces, ["I can", "not help."], strict=False):
+        piece["choices"][0]["delta"] = {"refusal": text}
+
+    async def answer(answering: Answering) -> None:
+        await answering.start()
+        await answering.event(chunk("So:"), *pieces, "[DONE]")
+        await answering.end()
+
+    server.script = answer
+
+
+def test_a_refusal_is_printed(server: Server) -> None:
+    """Below what text there is, and with ``--json`` on its chunks."""
+    refusing(server)
+    ran = ask(server, "Hi")
+    assert (ran.returncode, ran.stdout) == (0, "So:\nI cannot help.\n")
+    assert_matches(FIGURES.replace("(about )?", "about ") + "stop\n", ran.stderr)
+    chunks = [json.loads(line) for line in ask(server, "--json", "Hi").stdout.splitlines()]
+    assert [it["choices"][0]["delta"].get("refusal") for it in chunks[1:3]] == ["I can", "not help."]
+
+
+def test_a_refusal_is_printed_on_a_terminal(server: Server) -> None:
+    """Before the figures, which begin a line of their own."""
+    refusing(server)
+    code, written = in_terminal("chat", "--api-base", server.url, "Hi", OPENAI_API_KEY="sk-secret-key")
+    assert code == 0
+    assert_matches("So:\nI cannot help\\.\n" + FIGURES + "stop\n", written)
+
+
+def test_a_refusal_stands_below_the_reasoning_on_a_terminal(server: Server) -> None:
+    """A blank line is between the two, as before text."""
+    thought, refusal = chunk(" "), chunk(" ")
+    thought["choices"][0]["delta"] = {"reasoning_content": "Hm."}
+    refusal["choices"][0]["delta"] = {"refusal": "I cannot help."}
+
+    async def answer(answering: Answering) -> None:
+        await answering.start()
+        await answering.event(thought, refusal, chunk(finish="stop"), "[DONE]")
+        await answering.end()
+
+    server.script = answer
+    _, written = in_terminal("chat", "--api-base", server.url, "Hi", OPENAI_API_KEY="sk-secret-key")
+    assert_matches("Hm\\.\n\nI cannot help\\.\n" + FIGURES + "stop\n", without_escapes(written))
 
 
 def test_text_is_shown_as_it_comes(server: Server) -> None:
@@ -154,8 +206,7 @@ def test_text_is_shown_as_it_comes(server: Server) -> None:
         await answering.start()
         await answering.event(chunk("one"))
         await shown.wait()
-        await answering.event(chunk(" two"), chunk(finish="stop"), "[DONE]")
-        await answering.end()
+        await answering.last(chunk(" two"), chunk(finish="stop"), "[DONE]")
 
     server.script = answer
     process = start("chat", "--api-base", server.url, "Hi", OPENAI_API_KEY="sk-secret-key")
@@ -219,6 +270,7 @@ def test_api_error_is_one_line(inside: Inside, arguments: list[str], reason: str
     assert ran.stderr.startswith(f"rxllm: {reason}")
 
 
+@pytest.mark.usefixtures("without_waits")
 def test_unreachable_provider_is_one_line(inside: Inside) -> None:
     """Where nobody listens, one line says so."""
     ran = inside("chat", "--api-base", "http://127.0.0.1:9/v1", "Hi", OPENAI_API_KEY="sk-secret-key")
@@ -257,7 +309,7 @@ def test_ctrl_c_keeps_what_was_printed_and_closes_the_request(server: Server) ->
     out, err = process.communicate(timeout=PATIENCE)
     assert server.next_closed() == 1
     assert (process.returncode, begun + out) == (130, b"so far\n")
-    assert_matches(r"1 chunks, about 2 tokens, first token after \d+\.\d\d s, cancelled\n", err.decode())
+    assert_matches(r"1 chunk, about 2 tokens, first token after \d+\.\d\d s, cancelled\n", err.decode())
 
 
 def test_ctrl_c_ends_the_embedded_model() -> None:
@@ -275,22 +327,13 @@ def test_ctrl_c_ends_the_embedded_model() -> None:
 
 def test_ctrl_c_while_standard_input_is_read_is_quiet() -> None:
     """Exit code 130 and no traceback, before anything was asked."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rxllm", "chat"],
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=ROOT,
-        env=environment(),
-    )
+    process = start_reading("chat")
     assert process.stderr is not None
     waiting = process.stderr.readline()
     process.send_signal(signal.SIGINT)
     process.wait(PATIENCE)
     assert (process.returncode, process.stderr.read()) == (130, b"")
     assert waiting.startswith(b"rxllm: reading")
-    for end in (process.stdin, process.stderr):
-        assert end is not None
-        end.close()
 
 
 @pytest.mark.parametrize("arguments", [[], ["--json"]])
@@ -314,7 +357,6 @@ def test_broken_pipe_ends_quietly(server: Server, arguments: list[str]) -> None:
     left.open()
     assert server.next_closed() == 1
     assert (process.wait(PATIENCE), process.stderr.read()) == (141, b"")
-    process.stderr.close()
 
 
 def test_head_ends_an_endless_story() -> None:

@@ -201,7 +201,6 @@ def test_reader_that_leaves_ends_it_quietly(server: Server) -> None:
     left.open()
     assert {server.next_closed(), server.next_closed()} == {1, 2}
     assert (process.wait(PATIENCE), process.stderr.read()) == (141, b"")
-    process.stderr.close()
 
 
 def test_reader_that_leaves_between_two_answers_ends_it_quietly(server: Server) -> None:
@@ -224,7 +223,6 @@ def test_reader_that_leaves_between_two_answers_ends_it_quietly(server: Server) 
     left.open()
     assert process.wait(PATIENCE) == 141
     assert_matches(f"openai/one: {FIGURES}stop\n", process.stderr.read().decode())
-    process.stderr.close()
 
 
 def test_terminal_has_them_side_by_side() -> None:

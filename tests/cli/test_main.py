@@ -1,14 +1,17 @@
 """What all commands share: help that teaches, examples that run, a start that is quick, no key in what is shown."""
 
+import contextlib
 import doctest
 import importlib
+import io
 import json
 import pkgutil
 import subprocess
 import sys
 import tomllib
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -33,12 +36,13 @@ print(json.dumps([code, sorted(sys.modules)]), file=sys.stderr)
 """
 
 
-def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
+def help_of(command: str) -> str:
     """What ``--help`` prints."""
-    assert main([command, "--help"]) == 0
-    out, err = capsys.readouterr()
-    assert err == ""
-    return out
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert main([command, "--help"]) == 0
+    assert err.getvalue() == ""
+    return out.getvalue()
 
 
 def examples(text: str) -> list[str]:
@@ -77,26 +81,38 @@ def test_help_loads_no_command_and_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("command", OPTIONS)
-def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_teaches(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It names every option, the two streams and the exit codes, ends with examples, and fits 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
-    text = help_of(command, capsys)
+    text = help_of(command)
     for wanted in (*OPTIONS[command], "Standard output", "Exit codes: 0; 1 for an error; 2 for wrong arguments"):
         assert wanted in text
     assert len(examples(text)) >= 2
     assert max(map(len, text.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("command", OPTIONS)
-def test_examples_run_as_they_stand(command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Each example of the help does something, with no network and no key.
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, list[Future["CompletedProcess[str]"]]]]:
+    """What becomes of the examples of each command: they take their time, and run side by side.
 
-    Those that go on from one another run in the order given, the others, which take their time, side by side.
+    Only those that go on from one another run one after the other.
     """
-    given = examples(help_of(command, capsys))
-    with ThreadPoolExecutor(len(given) if command in {"chat", "compare"} else 1) as pool:
-        ran_all = list(pool.map(shell, given, [tmp_path] * len(given)))
-    for example, ran in zip(given, ran_all, strict=True):
+    with contextlib.ExitStack() as stack:
+        found: dict[str, list[Future[CompletedProcess[str]]]] = {}
+        for command in OPTIONS:
+            given = examples(help_of(command))
+            at_once = len(given) if command in {"chat", "compare"} else 1
+            pool = stack.enter_context(ThreadPoolExecutor(at_once))
+            folder = tmp_path_factory.mktemp(command)
+            found[command] = [pool.submit(shell, example, folder) for example in given]
+        yield found
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_examples_run_as_they_stand(command: str, running: dict[str, list[Future["CompletedProcess[str]"]]]) -> None:
+    """Each example of the help does something, with no network and no key."""
+    for example, done in zip(examples(help_of(command)), running[command], strict=True):
+        ran = done.result()
         assert (ran.returncode, bool(ran.stdout), "rxllm: " in ran.stderr) == (0, True, False), (example, ran.stderr)
 
 

@@ -136,7 +136,7 @@ def test_speed_is_the_recorded_one_unless_said_otherwise(tmp_path: Path) -> None
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (130, b"")
-    assert err.startswith(b"1 chunks, ")
+    assert err.startswith(b"1 chunk, ")
     assert err.count(b"\n") == 1
 
 

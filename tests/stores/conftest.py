@@ -42,9 +42,9 @@ def store(request: pytest.FixtureRequest) -> Iterator[Any]:
 def hasty(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A store whose leases are over soon."""
     if request.param == "memory":
-        yield MemoryStore(lease=0.2)
+        yield MemoryStore(lease=1)
         return
     server: RedisServer = request.getfixturevalue("running_redis")
-    store = RedisStore(server.url, prefix=f"test{next(_numbers)}:", lease=0.2)
+    store = RedisStore(server.url, prefix=f"test{next(_numbers)}:", lease=1)
     yield store
     store.close()

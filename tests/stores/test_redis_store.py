@@ -144,8 +144,8 @@ def test_one_process_publishes_and_others_observe(connected: RedisStore, running
 
 def test_a_publisher_that_is_killed_ends_in_a_typed_error(running_redis: RedisServer) -> None:
     """For everyone who observes, and whoever comes later: with all that was acknowledged before."""
-    store = RedisStore(running_redis.url, lease=0.5)
-    with Publisher(running_redis, "killed", lease=0.5) as publisher:
+    store = RedisStore(running_redis.url, lease=2)
+    with Publisher(running_redis, "killed", lease=2) as publisher:
         observing = both(store, "killed")
         publisher.publish("one", "two")
         publisher.kill()
@@ -262,7 +262,7 @@ def test_a_redis_that_is_gone_for_good(redis_server: RedisServer, *, on_event_lo
 
 def test_a_redis_that_has_lost_everything(redis_server: RedisServer) -> None:
     """Neither side takes it for a stream that goes on."""
-    store = RedisStore(redis_server.url, lease=0.5)
+    store = RedisStore(redis_server.url, lease=1.5)
     source = Gated()
     thread = source.publish(store, "a", 5, on_event_loop=False)
     source.let(3)
