@@ -157,6 +157,8 @@ class AnthropicReading(StreamReading):
         likeness, matched = self._likeness, False
         for event in events:
             name, data = event if isinstance(event, NamedEvent) else ("", event)
+            # Claude fills events up with spaces before the last brace, each as far as it likes.
+            data = data[:-1].rstrip(b" ") + data[-1:] if data[-2:] == b" }" else data
             known, (learnt, block) = likeness.known, self._learnt
             if known is not None and name == learnt:
                 chunk = known.chunk(data)

@@ -156,10 +156,11 @@ CLAUDES = st.lists(
 )
 
 
-@given(CLAUDES, st.integers(1, 4))
-def test_a_reading_of_claude_that_learns_reads_the_same(lines: list[bytes], times: int) -> None:
-    """Its blocks, too, have all their texts."""
-    _compare(AnthropicMessages(), [line for line in lines for _ in range(times)])
+@given(CLAUDES, st.integers(1, 4), st.booleans())
+def test_a_reading_of_claude_that_learns_reads_the_same(lines: list[bytes], times: int, filled: bool) -> None:
+    """Its blocks, too, have all their texts, also where events are filled up with spaces."""
+    repeated = [line[:-1] + b" " * (filled * number) + line[-1:] for line in lines for number in range(times)]
+    _compare(AnthropicMessages(), repeated)
 
 
 def _compare(dialect: Dialect, lines: list[bytes]) -> None:
@@ -205,8 +206,9 @@ def test_most_of_claudes_events_are_alike(kind: str, field: str, validated: list
     reading = AnthropicMessages().reading(request(), EVENT_STREAM)
     words = [f"word {number}\n" for number in range(50)]
     reading.feed(claude("message_start", message={"id": "msg_1", "model": "claude"}) + b"\n\n")
-    for word in words:
-        reading.feed(of_block(0, **{"type": kind, field: word}) + b"\n\n")
+    for place, word in enumerate(words):
+        filled = of_block(0, **{"type": kind, field: word}).removesuffix(b"}") + b" " * (place % 7) + b"}"
+        reading.feed(filled + b"\n\n")
     assert [text for text in validated if "word" in text] == words[1:]
 
 
