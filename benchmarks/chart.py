@@ -24,13 +24,14 @@ _PANELS = {
 
 
 def draw(figures: Figures, path: Path) -> None:
-    """Draws what a chunk costs whom, as SVG."""
+    """Draws what a chunk costs whom, as SVG, on a logarithmic scale that all panels share."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     mpl.rcParams["svg.hashsalt"] = "rxllm"  # the same figures give the same file
     shown = {title: _costs(figures, *panel) for title, panel in _PANELS.items()}
     shown = {title: costs for title, costs in shown.items() if costs}
+    most = max((cost for costs in shown.values() for cost in costs.values()), default=0.0)
     figure = Figure(figsize=(8, 1.2 + 0.36 * sum(map(len, shown.values()))), layout="constrained")
     places = figure.subplots(len(shown), 1, squeeze=False, height_ratios=[len(costs) + 1 for costs in shown.values()])
     for place, (title, costs) in zip(places[:, 0], shown.items(), strict=True):
@@ -42,7 +43,7 @@ def draw(figures: Figures, path: Path) -> None:
         )
         place.set_title(f"CPU per chunk, in microseconds: {title}", loc="left", fontsize=10, color=_TEXT)
         place.set_xscale("log")
-        place.set_xlim(1, max(costs.values()) * 2)
+        place.set_xlim(1, max(most, 1000) * 2)
         place.invert_yaxis()
         place.tick_params(colors=_TEXT, which="both", length=0)
         place.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1,000"])

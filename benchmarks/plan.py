@@ -1,7 +1,7 @@
 """What is measured of whom, and how often."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from statistics import median
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from benchmarks.figures import ALONE, Case, Figures
 from benchmarks.imports import import_times
-from benchmarks.subjects import ANTHROPIC, ASYNC, BREAK, GEMINI, LOOPS, MERGED, SUBJECTS, installed
+from benchmarks.subjects import ANTHROPIC, ASYNC, BREAK, GEMINI, LOOPS, MERGED, SUBJECTS, VLLM, installed
 from benchmarks.worker import Worker
 
 __all__ = ["FULL", "QUICK", "Plan", "run"]
@@ -20,13 +20,18 @@ _FIRST = 20
 
 
 class Costs(NamedTuple):
-    """A case, and who takes part. A round reads it ``times`` over, so that it can be told from the clock's noise."""
+    """Cases, and who takes part in them. A turn reads each ``times`` over, so that it is long beside what is measured.
 
-    case: Case
+    Cases that are compared with each other stand together: a turn reads now one and now the other.
+    """
+
+    cases: list[Case]
     subjects: list[str]
     times: int = 1
     slow: bool = True
     """Whether those that are slow take part."""
+    rounds: int = 99
+    """More than these are not worth their time."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Plan:
 
 
 _ALL = LOOPS + ASYNC
+_DIALECTS = VLLM + ANTHROPIC + GEMINI
 _FAST = [name for name in _ALL if name.startswith(("rxllm", "httpx", "raw"))]
 
 FULL = Plan(
@@ -56,18 +62,18 @@ FULL = Plan(
     slow_long=10_000,
     sections=[
         [
-            Costs(Case(1), _ALL, times=20),
-            Costs(Case(100), _ALL, times=20),
-            Costs(Case(50_000), [*_FAST, "openai"]),
-            Costs(Case(100, 16), _ALL, times=20),
-            Costs(Case(50_000, 16), _FAST),
-            Costs(Case(2_000), _ALL + ANTHROPIC + GEMINI),
-            Costs(Case(2_000, 16), _ALL + ANTHROPIC + GEMINI),
-            Costs(Case(200, pause=1), _ALL),
+            Costs([Case(1), Case(100)], _ALL, times=20),
+            Costs([Case(100, 16)], _ALL, times=20, slow=False),
+            Costs([Case(50_000)], _FAST),
+            Costs([Case(50_000)], ["openai", "openai, async"], rounds=1),
+            Costs([Case(50_000, 16)], _FAST),
+            Costs([Case(2_000)], _ALL + _DIALECTS),
+            Costs([Case(2_000, 16)], _ALL + _DIALECTS),
+            Costs([Case(200, pause=1)], _ALL, rounds=5),
         ],
-        [Costs(Case(100, streams=MERGED), [*ASYNC, *_THREADS])],
-        [Costs(Case(50, streams=300), ASYNC)],
-        [Costs(Case(20, streams=1_000), ASYNC)],
+        [Costs([Case(100, streams=MERGED)], [*ASYNC, *_THREADS], rounds=5)],
+        [Costs([Case(50, streams=300)], ASYNC)],
+        [Costs([Case(20, streams=1_000)], ASYNC, rounds=3)],
     ],
 )
 
@@ -78,13 +84,12 @@ QUICK = Plan(
     slow_long=500,
     sections=[
         [
-            Costs(Case(1), _FAST, times=20),
-            Costs(Case(100), _FAST, times=20),
-            Costs(Case(50_000), ["httpx + json.loads", "rxllm"]),
-            Costs(Case(2_000), _ALL + ANTHROPIC + GEMINI),
-            Costs(Case(2_000, 16), _ALL + ANTHROPIC + GEMINI),
+            Costs([Case(1), Case(100)], _FAST, times=20),
+            Costs([Case(50_000)], ["httpx + json.loads", "rxllm"]),
+            Costs([Case(2_000)], _ALL + _DIALECTS),
+            Costs([Case(2_000, 16)], _ALL + _DIALECTS),
         ],
-        [Costs(Case(50, streams=300), ASYNC, slow=False)],
+        [Costs([Case(50, streams=300)], ASYNC, slow=False)],
     ],
 )
 
@@ -99,8 +104,9 @@ def run(plan: Plan, address: str, figures: Figures) -> Iterator[str]:
                     yield f"memory: {name}"
                     _memory(plan, name, worker, figures)
             for costs in section:
-                for turn, name in _turns(plan, _taking_part(costs)):
-                    yield f"{costs.case.model}, {costs.case.streams} at once, round {turn}: {name}"
+                for turn, name in _turns(plan, _taking_part(costs), costs.rounds):
+                    cases = " and ".join(f"{case.model} by {case.streams}" for case in costs.cases)
+                    yield f"{cases}, round {turn}: {name}"
                     _cost(costs, name, turn, workers[name], figures)
     with _workers(filter(_is_there, [*_ALL, *BREAK]), address) as workers:
         for turn, name in _turns(plan, filter(_is_there, _ALL)):
@@ -128,14 +134,14 @@ def _taking_part(costs: Costs) -> list[str]:
 
 
 @contextmanager
-def _workers(names: Iterable[str], address: str) -> Iterator[dict[str, Worker]]:
+def _workers(names: Iterable[str], address: str) -> Generator[dict[str, Worker], None, None]:
     """A process for each of them; all start at once."""
     with ExitStack() as stack:
         workers = {name: Worker(name, address) for name in names}
         for worker in workers.values():
             stack.callback(worker.close)
         for worker in workers.values():
-            worker.cost("1x1", SUBJECTS[worker.name].merged)
+            worker.costs(["1x1"], SUBJECTS[worker.name].merged)
         yield workers
 
 
@@ -149,10 +155,10 @@ def _leave(plan: Plan, name: str, turn: int, worker: Worker, figures: Figures) -
         figures.add("leave", "s", name, ALONE, [math.inf if moment is None else moment for moment in left])
 
 
-def _turns(plan: Plan, names: Iterable[str]) -> Iterator[tuple[int, str]]:
+def _turns(plan: Plan, names: Iterable[str], rounds: int = 99) -> Iterator[tuple[int, str]]:
     """Who is next in which round; round 0 is for warming up. In every other round the order is the reverse."""
     names = list(names)
-    for number in range(plan.rounds + 1):
+    for number in range(min(rounds, plan.rounds) + 1):
         for name in names if number % 2 else reversed(names):
             if number <= plan.slow_rounds or not SUBJECTS[name].slow:
                 yield number, name
@@ -167,9 +173,10 @@ def _memory(plan: Plan, name: str, worker: Worker, figures: Figures) -> None:
 
 
 def _cost(costs: Costs, name: str, turn: int, worker: Worker, figures: Figures) -> None:
-    case = costs.case
-    cost = worker.cost(case.model, case.streams, costs.times)
-    if turn:
-        chunks = case.chunks * case.streams * costs.times
-        figures.add("cpu", "s/chunk", name, case, [cost.cpu / chunks])
-        figures.add("wall", "s/chunk", name, case, [cost.wall / chunks])
+    streams = costs.cases[0].streams
+    spent = worker.costs([case.model for case in costs.cases], streams, costs.times)
+    for case, cost in zip(costs.cases, spent, strict=True):
+        if turn:
+            chunks = case.chunks * streams * costs.times
+            figures.add("cpu", "s/chunk", name, case, [cost.cpu / chunks])
+            figures.add("wall", "s/chunk", name, case, [cost.wall / chunks])

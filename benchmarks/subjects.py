@@ -7,7 +7,19 @@ from typing import Any, NamedTuple
 
 from benchmarks import ours, peers
 
-__all__ = ["ANTHROPIC", "ASYNC", "BREAK", "GEMINI", "LOOPS", "MERGED", "PEERS", "SUBJECTS", "Subject", "installed"]
+__all__ = [
+    "ANTHROPIC",
+    "ASYNC",
+    "BREAK",
+    "GEMINI",
+    "LOOPS",
+    "MERGED",
+    "PEERS",
+    "SUBJECTS",
+    "VLLM",
+    "Subject",
+    "installed",
+]
 
 
 class Subject(NamedTuple):
@@ -31,6 +43,7 @@ LOOPS = ["raw socket", "httpx + json.loads", "rxllm", "rxllm, four operators", "
 """What reads OpenAI's events in a thread."""
 ASYNC = ["raw socket, async", "httpx + json.loads, async", "rxllm, async", "openai, async", "litellm, async"]
 """What reads them on an event loop."""
+VLLM = ["httpx + json.loads, vLLM", "rxllm, vLLM"]
 ANTHROPIC = ["httpx + json.loads, Anthropic", "rxllm, Anthropic"]
 GEMINI = ["httpx + json.loads, Gemini", "rxllm, Gemini"]
 BREAK = ["openai, left by break alone", "litellm, left by break alone"]
@@ -45,6 +58,7 @@ SUBJECTS = {
         Subject("raw socket, async", "", peers.socket_async, on_event_loop=True),
         Subject("httpx + json.loads", "httpx", peers.httpx_loop),
         Subject("httpx + json.loads, async", "httpx", peers.httpx_async, on_event_loop=True),
+        Subject("httpx + json.loads, vLLM", "httpx", partial(peers.httpx_loop, provider="hosted_vllm")),
         Subject("httpx + json.loads, Anthropic", "httpx", partial(peers.httpx_loop, provider="anthropic")),
         Subject("httpx + json.loads, Gemini", "httpx", partial(peers.httpx_loop, provider="gemini")),
         Subject("rxllm", "rxllm", ours.rxllm_loop),
@@ -52,6 +66,7 @@ SUBJECTS = {
         Subject("rxllm, subscribe", "rxllm", ours.rxllm_subscribe),
         Subject("rxllm, async", "rxllm", ours.rxllm_async, on_event_loop=True),
         Subject("rxllm, merge", "rxllm", partial(ours.rxllm_merge, streams=MERGED), merged=MERGED),
+        Subject("rxllm, vLLM", "rxllm", partial(ours.rxllm_loop, provider="hosted_vllm")),
         Subject("rxllm, Anthropic", "rxllm", partial(ours.rxllm_loop, provider="anthropic")),
         Subject("rxllm, Gemini", "rxllm", partial(ours.rxllm_loop, provider="gemini")),
         Subject("openai", "openai", peers.openai_loop),

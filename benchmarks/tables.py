@@ -71,7 +71,7 @@ def details(figures: Figures) -> list[Table]:
 
 def _base(name: str) -> str:
     """What a subject is compared with: httpx and json.loads, in the same wire format and the same way."""
-    ending = next((ending for ending in (", async", ", Anthropic", ", Gemini") if name.endswith(ending)), "")
+    ending = next((ending for ending in (", async", ", vLLM", ", Anthropic", ", Gemini") if name.endswith(ending)), "")
     return "httpx + json.loads" + ending
 
 

@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 from urllib.parse import unquote
@@ -31,7 +31,7 @@ _PATIENCE = 2.0
 
 
 @contextmanager
-def upstream() -> Iterator[str]:
+def upstream() -> Generator[str, None, None]:
     """The address of one that runs in a process of its own, as a base URL without a path."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)

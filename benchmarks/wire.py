@@ -1,5 +1,6 @@
-"""What the providers of the benchmarks send: streams in three wire formats, made as bytes before they are asked for."""
+"""What the providers of the benchmarks send: streams in four wire formats, made as bytes before they are asked for."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -48,12 +49,20 @@ def _json(fields: dict[str, Any]) -> bytes:
 
 
 def _openai(number: int) -> bytes:
-    """About 300 bytes, as OpenAI's are."""
+    """About 330 bytes; like OpenAI's, each is filled up with letters and digits to a length that tells nothing."""
+    return b"data: " + _openai_json(_delta(number), None, _padding(number)) + b"\n\n"
+
+
+def _delta(number: int) -> dict[str, str]:
     role = {"role": "assistant"} if number == 0 else {}
-    return b"data: " + _openai_json({**role, "content": f" word{number % 100}"}, None) + b"\n\n"
+    return {**role, "content": f" word{number % 100}"}
 
 
-def _openai_json(delta: dict[str, str], finish_reason: str | None) -> bytes:
+def _padding(number: int) -> str:
+    return hashlib.sha256(b"%d" % number).hexdigest()[: 4 + number % 13]
+
+
+def _openai_json(delta: dict[str, str], finish_reason: str | None, padding: str) -> bytes:
     return _json(
         {
             "id": "chatcmpl-BDA7OEUOiPJr6S3fbWdwAE3GbR2n5",
@@ -64,6 +73,24 @@ def _openai_json(delta: dict[str, str], finish_reason: str | None) -> bytes:
             "system_fingerprint": "fp_eb9dce56a8",
             "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}],
             "usage": None,
+            "obfuscation": padding,
+        }
+    )
+
+
+def _vllm(number: int) -> bytes:
+    """About 220 bytes, of which nothing but the text changes, as from servers of open models."""
+    return b"data: " + _vllm_json(_delta(number), None) + b"\n\n"
+
+
+def _vllm_json(delta: dict[str, str], finish_reason: str | None) -> bytes:
+    return _json(
+        {
+            "id": "chatcmpl-5f1c8a8f3c0d4b7b9f0e6a2d1c3b5a79",
+            "object": "chat.completion.chunk",
+            "created": 1742476858,
+            "model": "meta-llama/Llama-3.1-8B-Instruct",
+            "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}],
         }
     )
 
@@ -136,7 +163,15 @@ WIRES = {
         question={"messages": _MESSAGES, "stream": True},
         start=b"",
         event=_openai,
-        end=b"data: " + _openai_json({}, "stop") + b"\n\ndata: [DONE]\n\n",
+        end=b"data: " + _openai_json({}, "stop", "aB3") + b"\n\ndata: [DONE]\n\n",
+    ),
+    "hosted_vllm": Wire(
+        base="/vllm/v1",
+        path="/chat/completions",
+        question={"messages": _MESSAGES, "stream": True},
+        start=b"",
+        event=_vllm,
+        end=b"data: " + _vllm_json({}, "stop") + b"\n\ndata: [DONE]\n\n",
     ),
     "anthropic": Wire(
         base="/v1",

@@ -178,8 +178,8 @@ def completion(
             provider is not given this one's key, address, headers and ``extra_body``. It is ``fallback_to()``.
         mock_response: what to answer with, instead of sending anything: a text; a list of texts, of deltas as
             dictionaries or ``Delta``s, a chunk each; an exception to fail with, also at the end of such a list; or a
-            whole ``ModelResponse``, which ``stream=False`` gives back. ``fallbacks`` send nothing either, unless one has
-            a ``mock_response`` of its own, or ``None``.
+            whole ``ModelResponse``, which ``stream=False`` gives back. ``fallbacks`` send nothing either, unless one
+            has a ``mock_response`` of its own, or ``None``.
         http_client: an ``httpx.Client`` or ``httpx.AsyncClient`` of one's own.
         provider_params: whatever else the provider takes, sent as it is.
 
