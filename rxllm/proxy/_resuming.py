@@ -212,4 +212,4 @@ def _unknown() -> Refusal:
 
 def no_entry() -> Refusal:
     """The refusal of who was at a place that the stream has not."""
-    return Refusal(400, "The stream has no entry of that id.", code="entry_not_found", param="Last-Event-ID")
+    return Refusal(404, "The stream has no entry of that id.", code="entry_not_found", param="Last-Event-ID")

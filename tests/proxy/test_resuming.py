@@ -189,11 +189,11 @@ def test_an_error_in_the_middle_is_kept() -> None:
         ("nobodys", {}, 404),
         ("STREAM:audience", {}, 404),
         ("a%0d%0ab:c", {}, 404),
-        ("STREAM", {"last-event-id": "another/1"}, 400),
-        ("STREAM", {"last-event-id": "STREAM/abc"}, 400),
-        ("STREAM", {"last-event-id": "STREAM/99"}, 400),
-        ("STREAM", {"last-event-id": "STREAM/" + "9" * 5000}, 400),
-        ("STREAM", {"last-event-id": "STREAM/-1"}, 400),
+        ("STREAM", {"last-event-id": "another/1"}, 404),
+        ("STREAM", {"last-event-id": "STREAM/abc"}, 404),
+        ("STREAM", {"last-event-id": "STREAM/99"}, 404),
+        ("STREAM", {"last-event-id": "STREAM/" + "9" * 5000}, 404),
+        ("STREAM", {"last-event-id": "STREAM/-1"}, 404),
     ],
 )
 def test_what_is_not_kept_is_told(kept: str, path: str, headers: dict[str, str], status: int) -> None:
