@@ -64,7 +64,7 @@ def _proxy_for(url: httpx.URL) -> str | None:
     """The proxy that the environment names for this URL; one without a scheme is reached by http, as curl has it."""
     if getproxies is not getproxies_environment:  # the system's settings, which may change at any time
         return _named_proxy(url.scheme, url.host)
-    # To look through the environment takes longer than all else that is done for a request.
+    # To look through all of the environment is a tenth of what a request takes.
     return _named_proxy_in(tuple(map(os.environ.get, _PROXY_VARIABLES)), url.scheme, url.host)
 
 
