@@ -26,6 +26,7 @@ from benchmarks.wire import WIRES
 __all__ = ["next_left", "upstream"]
 
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+_NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 _LEFT = "/left"
 _PATIENCE = 2.0
 
@@ -88,9 +89,11 @@ class _Server:
         """What is sent: whole, or with a pause after each piece."""
         pieces = self._made.get((path, model))
         if pieces is None:
+            wire = next((wire for wire in WIRES.values() if path == wire.request(model)[0]), None)
+            if wire is None:
+                return [_NOT_FOUND]  # LiteLLM's proxy asks for the list of models
             stream, pause, _ = model.partition("@")
             chunks, a_packet = map(int, stream.split("x"))
-            wire = next(wire for wire in WIRES.values() if path == wire.request(model)[0])
             pieces = [b"%x\r\n%b\r\n" % (len(packet), packet) for packet in wire.packets(chunks, a_packet)]
             pieces[0] = _HEAD + pieces[0]
             pieces[-1] += b"0\r\n\r\n"

@@ -74,6 +74,10 @@ class SSEDecoder:
         ):
             first = data[6:-2]
             return [first] if 10 not in first else self._split(first)
+        if self._plain and len(data) <= self._limit:
+            whole = _named(data) if data[:7] == b"event: " else _with_crlf(data)
+            if whole is not None:
+                return whole
         if self._seam:
             data = self._at_a_seam(data)
         if not data:
@@ -198,8 +202,7 @@ class SSEDecoder:
         """A blank line: the event is whole."""
         if self._data is not None:
             data = bytes(self._data)  # no copy is made of what is bytes already
-            name = self._name
-            events.append(NamedEvent(name.decode("utf-8", "replace"), data) if name and name != b"message" else data)
+            events.append(_event(self._name, data))
             self._data = None
         self._name = b""
         self._size = 0
@@ -216,6 +219,35 @@ class SSEDecoder:
 
     def _refuse(self) -> None:
         raise too_large("an event", self._limit)
+
+
+def _with_crlf(data: bytes) -> list[Event] | None:
+    """Whole events, each of them one data line that ends as all do, in CRLF; ``None`` where it is something else."""
+    if data[-4:] != b"\r\n\r\n" or data[:6] != b"data: ":
+        return None
+    events: list[Event] = [*data[6:-4].split(b"\r\n\r\ndata: ")]
+    ends = 2 * len(events)
+    return events if data.count(b"\n") == data.count(b"\r") == ends else None
+
+
+def _named(data: bytes) -> list[Event] | None:
+    """Whole events, each of them a name and one data line that end in LF; ``None`` where it is something else."""
+    if data[-2:] != b"\n\n" or 13 in data:
+        return None
+    events: list[Event] = []
+    blocks = data[7:-2].split(b"\n\nevent: ")
+    if data.count(b"\n") != 3 * len(blocks):
+        return None
+    for block in blocks:
+        name, found, value = block.partition(b"\ndata: ")
+        if not found:
+            return None
+        events.append(_event(name, value))
+    return events
+
+
+def _event(name: bytes, data: bytes) -> Event:
+    return NamedEvent(name.decode("utf-8", "replace"), data) if name and name != b"message" else data
 
 
 def _first_line(data: bytes) -> int:

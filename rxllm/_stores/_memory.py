@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import heapq
+import sys
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Final
 
+from rxllm._stores._entries import FULL
 from rxllm._stores._protocol import (
     LONGEST_PAGE,
     Append,
@@ -40,15 +42,19 @@ class MemoryStore(Store):
         for chunk in observe_from(store, "answer"): ...                    # somewhere else
 
     It holds every entry of a stream until ``keep`` seconds after its end, and lets go of what is older whenever it is
-    used. With the process everything in it is gone; ``RedisStore`` outlives it and serves many.
+    used. A stream that would take more than ``max_stream_bytes`` ends: who publishes it and who observes it gets an
+    ``IncompleteStreamError`` whose ``code`` is ``"full"``, after all that was kept, and its request is cancelled. With
+    the process everything in it is gone; ``RedisStore`` outlives it and serves many.
 
     Args:
         keep: how many seconds a stream is kept after its end.
         lease: how many seconds a publisher may be silent before its streams count as abandoned; it says that it is
             there more often than that, also where nothing is published.
+        max_stream_bytes: how much memory the entries of one stream may take, in bytes; a chunk of a few words takes
+            some 400.
 
     Raises:
-        TypeError, ValueError: an argument is no number, or not above 0.
+        TypeError, ValueError: an argument is no number, or not above 0; ``max_stream_bytes`` is no whole one.
 
     >>> import rxllm
     >>> from rxllm import operators as ops
@@ -60,9 +66,14 @@ class MemoryStore(Store):
     'Hi'
     """
 
-    def __init__(self, *, keep: float = 3600.0, lease: float = 10.0) -> None:
+    def __init__(self, *, keep: float = 3600.0, lease: float = 10.0, max_stream_bytes: int = 64 << 20) -> None:
         super().__init__(keep=keep, lease=lease)
-        self._streams = _Streams(keep, lease)
+        given: Any = max_stream_bytes
+        if not isinstance(given, int) or isinstance(given, bool):
+            raise TypeError(f"max_stream_bytes is a whole number of bytes, not {given!r}")
+        if max_stream_bytes <= 0:
+            raise ValueError(f"max_stream_bytes is a number of bytes above 0, not {max_stream_bytes}")
+        self._streams = _Streams(keep, lease, max_stream_bytes)
 
     def open(self) -> "_Session":
         """For a thread."""
@@ -79,11 +90,12 @@ class MemoryStore(Store):
 class _Kept:
     """One stream."""
 
-    __slots__ = ("ending", "entries", "forgotten_at", "heard_at", "token")
+    __slots__ = ("ending", "entries", "forgotten_at", "heard_at", "size", "token")
 
     def __init__(self, token: str) -> None:
         self.token = token
         self.entries: list[bytes] = []
+        self.size = 0  # of these, in memory
         self.ending: bytes | None = None
         self.heard_at = self.forgotten_at = 0.0
 
@@ -91,11 +103,12 @@ class _Kept:
 class _Streams:
     """All streams of a store, and who waits for something to happen to which."""
 
-    def __init__(self, keep: float, lease: float) -> None:
+    def __init__(self, keep: float, lease: float, most: int) -> None:
         self._keep = keep
         self._lease = lease
+        self._most = most
         self._kept: dict[str, _Kept] = {}
-        # When to look whether a stream can be forgotten; it may have been renewed since.
+        # When to look whether a stream can be forgotten: it may have been renewed since, or have ended before.
         self._due: list[tuple[float, str]] = []
         self._wakers: defaultdict[str, set[Callable[[], None]]] = defaultdict(set)
         self._mutex = threading.Lock()
@@ -131,7 +144,7 @@ class _Streams:
             if stream is None:
                 stream = self._kept[command.key] = _Kept(command.token)
                 self._hear(stream, now)
-                heapq.heappush(self._due, (stream.forgotten_at, command.key))
+                self._look_at(command.key, stream)
             return _DONE if stream.token == command.token else Verdict("taken")
         if stream is None:
             return _MISSING
@@ -143,11 +156,16 @@ class _Streams:
         if isinstance(command, Append):
             if command.first > there + 1:
                 return Verdict("gap")
-            stream.entries += command.entries[there + 1 - command.first :]
+            further = command.entries[there + 1 - command.first :]
+            stream.size += sum(map(sys.getsizeof, further))
+            if stream.size > self._most:
+                self._end(command.key, stream, FULL, now)
+                return Verdict("over", FULL)
+            stream.entries += further
         elif isinstance(command, Finish) and command.count != there:
             return Verdict("gap")
         elif isinstance(command, Finish | Stop):
-            self._end(stream, command.ending, now)
+            self._end(command.key, stream, command.ending, now)
             return _DONE
         self._hear(stream, now)
         return _DONE
@@ -157,7 +175,7 @@ class _Streams:
             return Page("missing")
         after, there = int(command.after), len(stream.entries)
         if stream.ending is None and now - stream.heard_at >= self._lease:
-            self._end(stream, command.abandoned, now)
+            self._end(command.key, stream, command.abandoned, now)
         end = min(there, after + LONGEST_PAGE)
         entries = [(str(at + 1), stream.entries[at]) for at in range(after, end)]
         if stream.ending is not None and there <= end and after <= there + 1:  # the end has an id as well
@@ -168,18 +186,24 @@ class _Streams:
         stream.heard_at = now
         stream.forgotten_at = now + self._lease + self._keep
 
-    def _end(self, stream: _Kept, ending: bytes, now: float) -> None:
+    def _end(self, key: str, stream: _Kept, ending: bytes, now: float) -> None:
         stream.ending = ending
         stream.forgotten_at = now + self._keep
+        self._look_at(key, stream)
+
+    def _look_at(self, key: str, stream: _Kept) -> None:
+        heapq.heappush(self._due, (stream.forgotten_at, key))
 
     def _forget(self, now: float) -> None:
         while self._due and self._due[0][0] <= now:
             _, key = heapq.heappop(self._due)
-            stream = self._kept[key]
+            stream = self._kept.get(key)
+            if stream is None:
+                continue  # it was looked at when its time was over
             if stream.forgotten_at <= now:
                 del self._kept[key]
-            else:
-                heapq.heappush(self._due, (stream.forgotten_at, key))
+            elif stream.ending is None:
+                self._look_at(key, stream)
 
 
 def _has_news(page: Any) -> bool:

@@ -31,7 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "in the environment, as in openai/gpt-4o. With RXLLM_MASTER_KEY set, or a master_key in the file, clients\n"
         "have to send it as their key; without, only this machine is served.",
         "Standard error has the address, and one line of JSON for each request. SIGTERM or Ctrl-C lets\n"
-        "streams finish for --shutdown-timeout seconds; a second one does not.",
+        "streams finish for --shutdown-timeout seconds; a second one does not. A client that reads nothing of\n"
+        "its answer for a minute counts as one that has left.",
         "rxllm serve",
         "rxllm serve --config models.yaml --port 8000",
         "RXLLM_MASTER_KEY=sk-... rxllm serve --host 0.0.0.0 --ssl-certfile cert.pem --ssl-keyfile key.pem",
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--store",
         metavar="STORE",
         type=_store,
-        help='"memory" or redis://HOST:PORT: keeps streams, so that clients can resume them',
+        help='"memory" or redis://HOST:PORT: keeps streams that clients can resume; in memory, up to 64 MiB each',
     )
     parser.add_argument(
         "--resume-for",

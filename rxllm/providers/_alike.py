@@ -1,15 +1,15 @@
 """Events that are alike: of a stream's thousands, nearly all differ from the one before in a text alone.
 
 To validate such an event is to find again what is known. Where its bytes are those of an event that was validated,
-except within the one string that holds the text (and, at some providers, within another that is padding), its chunk is
-that event's chunk with another text: the JSON of the string is still read, by the same parser, and everything else
-about it has been checked. That there is such a string, and what it becomes, is not guessed but tried, with a text that
-nothing else in the event can be.
+except within the one string that holds the text (and, at some providers, within another value: padding, or usage so
+far), its chunk is that event's chunk with another text: the JSON of the string is still read, by the same parser, and
+everything else about it has been checked. That there is such a string, and what it becomes, is not guessed but tried,
+with a text that nothing else in the event can be.
 """
 
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from pydantic import BaseModel
 from pydantic_core import from_json
@@ -36,7 +36,15 @@ _set_private: Final = vars(BaseModel)["__pydantic_private__"].__set__
 
 
 class Alike:
-    """Makes the chunks of events that are like the one it was made for."""
+    """Makes the chunks of events that are like the one it was made for.
+
+    Attributes:
+        beside: finds what else differs, and its name.
+        kind: what that has to be.
+    """
+
+    beside: ClassVar[re.Pattern[bytes]] = _PADDING
+    kind: ClassVar[type[Any]] = str
 
     __slots__ = (
         "_after",
@@ -72,16 +80,16 @@ class Alike:
             if self._padding:
                 string, _, padding = string.partition(self._after)
                 padding = from_json(padding)
-                if type(padding) is not str:
+                if type(padding) is not self.kind:
                     return None
             text = from_json(string)
         except ValueError:
             return None
         if type(text) is not str or not text:  # an empty one may mean something else: that there is none
             return None
-        return self.made(text, padding)
+        return self.made(event, text, padding)
 
-    def made(self, text: str, padding: str | None) -> ModelResponseStream:
+    def as_chunk(self, event: bytes, text: str, padding: Any) -> ModelResponseStream:
         """The chunk with this text."""
         delta: Delta = _new(Delta)
         fields = self._delta.copy()
@@ -112,8 +120,14 @@ class Alike:
         _set_private(chunk, None)
         return chunk
 
+    # What becomes of an event that is alike.
+    made = as_chunk
 
-class Likeness:
+
+_Kind = TypeVar("_Kind", bound=Alike)
+
+
+class Likeness(Generic[_Kind]):
     """Learns from the events of one stream what the others are like.
 
     ``known`` makes the chunks of those that are; it is for as long as nothing else changes what chunks are made of, and
@@ -121,12 +135,13 @@ class Likeness:
     different, that is done ever more rarely.
     """
 
-    __slots__ = ("_different", "_patience", "_read", "known")
+    __slots__ = ("_different", "_kind", "_patience", "_read", "known")
 
-    def __init__(self, read: Callable[[bytes], ModelResponseStream | None]) -> None:
+    def __init__(self, read: Callable[[bytes], ModelResponseStream | None], kind: type[_Kind]) -> None:
         """``read`` makes a chunk of an event, leaving all else as it is, or raises a ``ValueError``."""
-        self.known: Alike | None = None
+        self.known: _Kind | None = None
         self._read = read
+        self._kind = kind
         self._different = 0  # events in a row that were not alike
         self._patience = 1
 
@@ -143,14 +158,14 @@ class Likeness:
         """What has come changes what the next chunks are made of."""
         self.known = None
 
-    def _alike(self, event: bytes, chunk: ModelResponseStream) -> Alike | None:
+    def _alike(self, event: bytes, chunk: ModelResponseStream) -> _Kind | None:
         found = _TEXT.search(event)
         if found is None or not _can_be_shared(chunk):
             return None
         before, after, end = event[: found.start(1)], b"", event[found.end(1) :]
         padding = ""
         tried = before + _TRIED_JSON[0]
-        padded = _PADDING.search(end)
+        padded = self._kind.beside.search(end)
         if padded is not None:
             padding = padded[1].decode()
             after, end = end[: padded.start(2)], end[padded.end(2) :]
@@ -164,8 +179,9 @@ class Likeness:
         delta = trial.choices[0].delta
         for name in _TEXTS:
             if getattr(delta, name) == _TRIED[0]:
-                ours = Alike((before, after, end), chunk, name, padding)
-                return ours if ours.made(_TRIED[0], _TRIED[1] if padding else None) == trial else None
+                ours = self._kind((before, after, end), chunk, name, padding)
+                made = ours.as_chunk(event, _TRIED[0], _TRIED[1] if padding else None)
+                return ours if made == trial else None
         return None
 
 

@@ -9,7 +9,7 @@ from pydantic_core import from_json
 from rxllm._decoders._events import Event, NamedEvent
 from rxllm._decoders._json import parse
 from rxllm.exceptions import APIError
-from rxllm.providers._alike import Likeness
+from rxllm.providers._alike import Alike, Likeness
 from rxllm.providers._anthropic_request import messages_body
 from rxllm.providers._base import HTTPRequest, Provider
 from rxllm.providers._errors import response_error
@@ -130,7 +130,7 @@ class AnthropicReading(StreamReading):
         self._ended: list[_Block] = []  # not yet given as content_blocks
         self._rank = 0
         self._plain = True
-        self._likeness = Likeness(self._read_again)
+        self._likeness = Likeness(self._read_again, Alike)
         self._written: _Block | None = None  # whose text or thinking the last event was
         self._learnt = "", _Block({})  # the name and the block of the event that was learnt from
 

@@ -2,14 +2,18 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final, cast
 
-from rxllm._decoders._events import Decoder
+from pydantic_core import from_json
+
+from rxllm._decoders._events import Decoder, Event
 from rxllm._decoders._json_array import JSONArrayDecoder
 from rxllm.exceptions import APIError
+from rxllm.providers._alike import Alike, Likeness
 from rxllm.providers._base import HTTPRequest, Provider
 from rxllm.providers._errors import response_error
 from rxllm.providers._gemini_arguments import PartialArguments
@@ -46,6 +50,10 @@ _BESIDE: Final = {
     "urlContextMetadata": "url_context_metadata",
     "citationMetadata": "citation_metadata",
 }
+
+
+# What each chunk of an answer has.
+_SHARED: Final = ("object", "id", "model", "created")
 
 
 class Gemini:
@@ -158,6 +166,31 @@ class _Candidate:
         self.beside: dict[str, Any] = {}
 
 
+class _WithUsage(Alike):
+    """What takes events that are like one another but for their text and the usage so far.
+
+    Attributes:
+        shared: what their chunks have in common.
+        usage: that of the last event; ``None`` where they have none.
+    """
+
+    beside = re.compile(rb'"(usageMetadata)": ?(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
+    kind = dict
+
+    __slots__ = ("shared", "usage")
+
+    def __init__(self, parts: tuple[bytes, bytes, bytes], chunk: ModelResponseStream, name: str, padding: str) -> None:
+        super().__init__(parts, chunk, name, padding)
+        self.shared: dict[str, Any] = {name: getattr(chunk, name) for name in _SHARED if name in chunk.model_fields_set}
+
+    def as_chunk(self, event: bytes, text: str, padding: Any) -> ModelResponseStream:
+        """The chunk with this text."""
+        self.usage = padding
+        return super().as_chunk(event, text, None)
+
+    made = as_chunk
+
+
 class _Reading(StreamReading):
     """A reading of server-sent events, of a JSON array, or of one whole answer."""
 
@@ -165,6 +198,10 @@ class _Reading(StreamReading):
         super().__init__(request, headers)
         self._candidates: dict[int, _Candidate] = {}
         self._vertex = request.provider == "vertex_ai"
+        # Each event has the usage so far, of which the last is wanted: it, and what goes with it on a chunk.
+        self._usage: Any = None
+        self._shared: dict[str, Any] = {}
+        self._likeness: Likeness[_WithUsage] = Likeness(self._read_again, _WithUsage)
 
     def _own_decoder(self, start: bytes) -> Decoder | None:
         return JSONArrayDecoder(self._limit) if start.startswith(b"[") else None
@@ -175,29 +212,71 @@ class _Reading(StreamReading):
         return super()._is_error(fields, name)
 
     def _take(self, name: str, fields: dict[str, Any], out: list[ModelResponseStream]) -> None:
-        wrapped = fields.get("response")
-        if isinstance(wrapped, dict) and "candidates" not in fields:
-            fields = cast("dict[str, Any]", wrapped)  # as Google's batches and assistants wrap it
+        fields = _unwrapped(fields)
         failed = self._is_error(fields, name)
-        choices = [self._choice(candidate) for candidate in objects(fields.get("candidates"))]
+        choices = self._choices(fields, self._candidates)
         if not choices:
             choices = self._blocked(fields.get("promptFeedback"))
-        chunk: dict[str, Any] = {"object": "chat.completion.chunk", "choices": choices}
-        for ours, theirs in (("id", "responseId"), ("model", "modelVersion")):
-            if isinstance(fields.get(theirs), str):
-                chunk[ours] = fields[theirs]
-        created = _seconds(fields.get("createTime"))
-        if created:
-            chunk["created"] = created
-        usage = _usage(fields.get("usageMetadata"))
-        if usage is not None:
-            chunk["usage"] = usage
-        if choices or usage is not None:
-            for choice in choices:
-                self._identify(choice, str(fields.get("responseId") or ""))
-            self._take_chunk(chunk, out)
+        shared = _shared(fields)
+        usage = fields.get("usageMetadata")
+        if _has_counts(usage):
+            self._usage, self._shared = usage, shared
+            if not choices or any("finish_reason" in choice for choice in choices):
+                self._say_usage(out, choices)
+                choices = []
+        if choices:
+            self._take_chunk({**shared, "choices": choices}, out)
         if failed and self.failure is None:
             self._fail(self._stream_error(fields), out)
+
+    def _say_usage(self, out: list[ModelResponseStream], choices: list[dict[str, Any]]) -> None:
+        """Gives the usage as it is by now, on a chunk with these choices."""
+        usage, self._usage = self._usage, None
+        self._take_chunk({**self._shared, "choices": choices, "usage": _usage(usage)}, out)
+
+    def _close_answer(self) -> list[ModelResponseStream]:
+        out: list[ModelResponseStream] = []
+        if self._usage is not None:
+            self._say_usage(out, [])
+        return out + super()._close_answer()
+
+    def _take_events(self, events: list[Event], out: list[ModelResponseStream]) -> None:
+        likeness, matched = self._likeness, False
+        for event in events:
+            known = likeness.known
+            chunk = known.chunk(event) if known is not None else None
+            if known is not None and chunk is not None:
+                self._add_text(chunk, known)
+                out.append(chunk)
+                matched = True
+                continue
+            before = len(out)
+            self._take_event(event, out)
+            if self._decode is None:
+                return
+            # Of a text that has halves of surrogate pairs, more is to be told than what it is.
+            plain = len(out) == before + 1 and not self._ragged
+            if plain and isinstance(event, bytes) and self._normalizer.is_told_nothing_by(out[-1]):
+                likeness.learn(event, out[-1], matched=matched)
+            else:
+                likeness.forget()
+            matched = False
+
+    def _add_text(self, chunk: ModelResponseStream, known: "_WithUsage") -> None:
+        [choice] = chunk.choices
+        if choice.delta.content:
+            self._candidates[choice.index].text.add(choice.delta.content)
+        if _has_counts(known.usage):
+            self._usage, self._shared = known.usage, known.shared
+
+    def _read_again(self, event: bytes) -> ModelResponseStream | None:
+        """The chunk of an event like the one that has just been taken, and nothing else comes of it."""
+        fields = _unwrapped(from_json(event))
+        if isinstance(fields.get("usageMetadata"), str) != (b'"usageMetadata"' in event):
+            return None  # it was another member of that name that was replaced
+        chunk = ModelResponseStream.model_validate({**_shared(fields), "choices": self._choices(fields, {})})
+        self._normalizer.add(chunk, [])
+        return chunk
 
     def _take_whole(self, payload: dict[str, Any], out: list[ModelResponseStream]) -> bool:
         if not any(isinstance(payload.get(name), dict | list) for name in ("candidates", "promptFeedback", "response")):
@@ -206,17 +285,26 @@ class _Reading(StreamReading):
         if self.failure is None:
             if not self._normalizer.answered:
                 return False
-            out += self._normalizer.close()
+            out += self._close_answer()
             self._stop(complete=True)
         return True
 
     # -- candidates
 
-    def _choice(self, candidate: dict[str, Any]) -> dict[str, Any]:
+    def _choices(self, fields: dict[str, Any], candidates: dict[int, _Candidate]) -> list[dict[str, Any]]:
+        """The candidates of an event as choices of a chunk; ``candidates`` is what is known of them."""
+        choices = [self._choice(candidate, candidates) for candidate in objects(fields.get("candidates"))]
+        for choice in choices:
+            self._identify(choice, str(fields.get("responseId") or ""))
+        return choices
+
+    def _choice(self, candidate: dict[str, Any], candidates: dict[int, _Candidate]) -> dict[str, Any]:
         """A candidate as a choice of a chunk."""
         index = candidate.get("index")
         index = index if isinstance(index, int) and index >= 0 else 0
-        known = self._candidates.setdefault(index, _Candidate())
+        known = candidates.get(index)
+        if known is None:
+            known = candidates[index] = _Candidate()
         content = candidate.get("content")
         parts = objects(cast("dict[str, Any]", content).get("parts")) if isinstance(content, dict) else []
         delta: dict[str, Any] = {}
@@ -289,6 +377,24 @@ class _Reading(StreamReading):
             if call.get("id") == "":
                 seed = f"{response_id[:200]}/{choice['index']}/{call['index']}/{call['function'].get('name')}"
                 call["id"] = f"call_{hashlib.sha256(seed.encode('utf-8', 'replace')).hexdigest()[:24]}"
+
+
+def _unwrapped(fields: dict[str, Any]) -> dict[str, Any]:
+    """An answer as Google's batches and assistants wrap it, or as it is."""
+    wrapped = fields.get("response")
+    return cast("dict[str, Any]", wrapped) if isinstance(wrapped, dict) and "candidates" not in fields else fields
+
+
+def _shared(fields: dict[str, Any]) -> dict[str, Any]:
+    """What all chunks of an answer have, as an event says it."""
+    shared: dict[str, Any] = {"object": "chat.completion.chunk"}
+    for ours, theirs in (("id", "responseId"), ("model", "modelVersion")):
+        if isinstance(fields.get(theirs), str):
+            shared[ours] = fields[theirs]
+    created = _seconds(fields.get("createTime"))
+    if created:
+        shared["created"] = created
+    return shared
 
 
 def _set_finish(choice: dict[str, Any], native: str) -> None:
@@ -458,13 +564,17 @@ def _stretch(start: Any, end: Any, quoted: Any, text: _Text) -> tuple[int, int]:
 # -- usage, logprobs, time
 
 
-def _usage(said: Any) -> dict[str, Any] | None:
-    """The usage in OpenAI's shape, with the provider's own fields beside it; none where there are no counts."""
-    if not isinstance(said, dict):
-        return None
-    fields = cast("dict[str, Any]", said)
-    if not any(name.endswith("TokenCount") and isinstance(value, int) for name, value in fields.items()):
-        return None
+def _has_counts(said: Any) -> bool:
+    """Whether it is any usage."""
+    if isinstance(said, dict):
+        for name, value in cast("dict[str, Any]", said).items():
+            if name.endswith("TokenCount") and isinstance(value, int):
+                return True
+    return False
+
+
+def _usage(fields: dict[str, Any]) -> dict[str, Any]:
+    """The usage in OpenAI's shape, with the provider's own fields beside it."""
     prompt, candidates = (
         _count(fields, "promptTokenCount"),
         _count(fields, "candidatesTokenCount", "responseTokenCount"),

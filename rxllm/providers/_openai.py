@@ -1,13 +1,13 @@
 """OpenAI's chat completions, as OpenAI and the many servers that speak like it send them."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 from pydantic import BaseModel, ValidationError
 
 from rxllm._decoders._events import Event
 from rxllm.exceptions import APIError
-from rxllm.providers._alike import Likeness
+from rxllm.providers._alike import Alike, Likeness
 from rxllm.providers._base import HTTPRequest, Provider
 from rxllm.providers._errors import response_error
 from rxllm.providers._normalize import BrokenAnswer, WholeMessage
@@ -66,7 +66,13 @@ class OpenAIChat:
 
 
 class OpenAIChatReading(StreamReading):
-    """A reading whose usual events are validated straight from their bytes."""
+    """A reading whose usual events are validated straight from their bytes.
+
+    Attributes:
+        alike: what takes the events that are like one another.
+    """
+
+    alike: ClassVar[type[Alike]] = Alike
 
     def __init__(self, request: Request, headers: Mapping[str, str]) -> None:
         super().__init__(request, headers)
@@ -74,7 +80,7 @@ class OpenAIChatReading(StreamReading):
         self._validate_json = cast(
             "Callable[[Event], ModelResponseStream]", ModelResponseStream.__pydantic_validator__.validate_json
         )
-        self._likeness = Likeness(self._read_again)
+        self._likeness = Likeness(self._read_again, self.alike)
 
     def _take_events(self, events: list[Event], out: list[ModelResponseStream]) -> None:
         validate, add, halves = self._validate_json, self._normalizer.add, self._halves

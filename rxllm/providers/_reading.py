@@ -117,7 +117,7 @@ class StreamReading:
 
     def _close(self, out: list[ModelResponseStream]) -> None:
         """The body has ended without the provider's own end: whether the answer is whole, its finish reasons tell."""
-        out += self._normalizer.close()
+        out += self._close_answer()
         self._stop(complete=self._normalizer.finished)
 
     def _finish(self, out: list[ModelResponseStream]) -> None:
@@ -125,7 +125,7 @@ class StreamReading:
         if not self._normalizer.answered:
             self._fail(self._invalid("The provider ended the stream without a single choice", ""), out)
             return
-        out += self._normalizer.close()
+        out += self._close_answer()
         self._stop(complete=True)
 
     # -- events
@@ -263,6 +263,10 @@ class StreamReading:
             text = text[:-1]
         texts[name] = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
+    def _close_answer(self) -> list[ModelResponseStream]:
+        """The answer is over: what was held back."""
+        return self._normalizer.close()
+
     def _stop(self, *, complete: bool = False, failure: APIError | None = None) -> None:
         """Nothing is read, or held, any more."""
         self.complete = complete
@@ -333,7 +337,7 @@ class StreamReading:
 
     def _fail(self, error: APIError, out: list[ModelResponseStream]) -> None:
         """What was held back is given before the error."""
-        out += self._normalizer.close()
+        out += self._close_answer()
         self._stop(failure=error)
 
     def _stream_error(self, payload: Any) -> APIError:

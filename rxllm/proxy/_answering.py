@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
@@ -30,17 +30,25 @@ _STREAM_HEADERS: Final = (
 )
 
 
-class Answer:
-    """An ASGI application that answers one request, which has been read."""
+ClientMaker = Callable[[Receive, Send], Client]
 
-    def __init__(self, access: Access, *, keep_alive: float) -> None:
+
+class Answer:
+    """An ASGI application that answers one request, which has been read.
+
+    Args:
+        access: its line of the log.
+        client: makes the one who is answered, of what the server calls it with.
+    """
+
+    def __init__(self, access: Access, client: ClientMaker) -> None:
         self._access = access
-        self._keep_alive = keep_alive
+        self._client = client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers."""
         access = self._access
-        client = Client(receive, send)
+        client = self._client(receive, send)
         try:
             async with client:
                 try:
@@ -67,7 +75,7 @@ class Answer:
     ) -> None:
         """Sends a stream of events, to its end."""
         access = self._access
-        client.stream((*_STREAM_HEADERS, ("x-request-id", access.request_id), *headers), self._keep_alive)
+        client.stream((*_STREAM_HEADERS, ("x-request-id", access.request_id), *headers))
         async with contextlib.aclosing(events):
             async for data in events:
                 has_room = client.write(data)
@@ -115,9 +123,9 @@ class Completion(Answer):
     """The answer to who asks a model; where streams are kept, by way of what keeps them."""
 
     def __init__(
-        self, request: ProxyRequest, models: Models, access: Access, *, keep_alive: float, resuming: Resuming | None
+        self, request: ProxyRequest, models: Models, access: Access, client: ClientMaker, resuming: Resuming | None
     ) -> None:
-        super().__init__(access, keep_alive=keep_alive)
+        super().__init__(access, client)
         self._request = request
         self._models = models
         self._resuming = resuming
@@ -148,10 +156,8 @@ class Completion(Answer):
 class Resumed(Answer):
     """The rest of a stream, to who comes back."""
 
-    def __init__(
-        self, stream: str, after: str | None, access: Access, *, keep_alive: float, resuming: Resuming
-    ) -> None:
-        super().__init__(access, keep_alive=keep_alive)
+    def __init__(self, stream: str, after: str | None, access: Access, client: ClientMaker, resuming: Resuming) -> None:
+        super().__init__(access, client)
         self._stream = stream
         self._after = after
         self._resuming = resuming

@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -17,9 +18,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rxllm._plain import json_line
+from rxllm._stores._store import seconds
 from rxllm.exceptions import APIError
 from rxllm.proxy._access import Gate
 from rxllm.proxy._answering import Completion, Resumed
+from rxllm.proxy._client import Client
 from rxllm.proxy._config import read_config
 from rxllm.proxy._errors import Refusal, error_body, status_of
 from rxllm.proxy._log import Access, Ending
@@ -43,6 +46,7 @@ def create_app(
     store: Any = None,
     resume_for: float = 60.0,
     keep_alive: float = 15.0,
+    write_timeout: float | None = 60.0,
     max_body_bytes: int = MAX_BODY_BYTES,
     open_to_all: bool = False,
     allow_origins: Sequence[str] = (),
@@ -78,6 +82,8 @@ def create_app(
             ``DELETE`` ends the stream. A client that leaves cancels nothing then. Without a store there are no ids.
         resume_for: with a store, how many seconds a stream goes on that nobody listens to.
         keep_alive: after how many silent seconds a stream gets a comment.
+        write_timeout: for how many seconds a client may leave unread what it is sent: then it counts as gone, and its
+            request upstream is cancelled. ``None`` is for ever, or as long as the server before the application says.
         max_body_bytes: how large a request may be.
         open_to_all: without a key, only this machine is served, by its own name and to no other site's pages; this lets
             everybody in, where something before the application decides who may.
@@ -104,6 +110,10 @@ def create_app(
     master_key = os.environ.get("RXLLM_MASTER_KEY") if master_key is None else master_key
     gate = Gate(master_key, open_to_all=open_to_all, origins=frozenset(allow_origins))
 
+    seconds("keep_alive", keep_alive)
+    if write_timeout is not None:
+        seconds("write_timeout", write_timeout)
+    client = partial(Client, keep_alive=keep_alive, write_timeout=write_timeout)
     resuming = None if store is None else Resuming(store, resume_for)
 
     async def chat(http: HTTPRequest) -> Any:
@@ -117,8 +127,8 @@ def create_app(
             return _refused(Refusal(400, "The body broke off."), access, ended="client left")
         access.model, access.stream, access.notes = request.model, request.stream, list(request.notes)
         if resuming is not None and (last := http.headers.get("last-event-id")):
-            return Resumed(*place_of(last), access, keep_alive=keep_alive, resuming=resuming)
-        return Completion(request, served, access, keep_alive=keep_alive, resuming=resuming)
+            return Resumed(*place_of(last), access, client, resuming)
+        return Completion(request, served, access, client, resuming)
 
     async def resume(http: HTTPRequest) -> Any:
         gate.check(http)
@@ -128,7 +138,7 @@ def create_app(
         named, after = place_of(last) if last else (stream, http.query_params.get("after"))
         if named != stream:
             raise no_entry()
-        return Resumed(stream, after or None, access, keep_alive=keep_alive, resuming=kept(resuming))
+        return Resumed(stream, after or None, access, client, kept(resuming))
 
     async def stop(http: HTTPRequest) -> Response:
         gate.check(http)

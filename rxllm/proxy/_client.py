@@ -1,6 +1,7 @@
 """The client of a request: what is sent to it, and that it may leave."""
 
 import asyncio
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Self
 
@@ -29,18 +30,27 @@ class Client:
 
     A stream is written without waiting, and sent by a task of the client's own, whenever the event loop comes to it:
     what is written without a pause goes out in one piece. ``room()`` waits while the client does not read. One timer
-    looks from time to time whether all has been silent, and has a comment sent then.
+    looks from time to time whether all has been silent, and has a comment sent then; or whether the client does not
+    read at all, and then it counts as gone.
+
+    Args:
+        receive: the server's.
+        send: the server's.
+        keep_alive: after how many silent seconds a comment is sent.
+        write_timeout: for how many seconds the client may not read what is sent; ``None`` is for ever.
 
     Attributes:
         status: the status that was sent, ``None`` before.
         left: whether the client has gone.
     """
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, receive: Receive, send: Send, *, keep_alive: float, write_timeout: float | None) -> None:
         self.status: int | None = None
         self.left = False
         self._receive = receive
         self._send = send
+        self._keep_alive = keep_alive
+        self._write_timeout = math.inf if write_timeout is None else write_timeout
         self._loop = asyncio.get_running_loop()
         self._interruptible = Interruptible()
         self._tasks: list[asyncio.Task[None]] = []
@@ -81,26 +91,13 @@ class Client:
         await self._start(status, headers)
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
-    def stream(self, headers: Headers, keep_alive: float) -> None:
-        """From now on a stream is written; its headers go with its first event, or with the first comment.
-
-        Args:
-            headers: the headers.
-            keep_alive: after how many silent seconds a comment is sent.
-        """
+    def stream(self, headers: Headers) -> None:
+        """From now on a stream is written; its headers go with its first event, or with the first comment."""
         self._headers = headers
         self._tasks.append(sender := self._loop.create_task(self._flush()))
         sender.add_done_callback(self._sent)
         self._last = self._loop.time()
-
-        def look() -> None:
-            silent = self._loop.time() - self._last
-            if silent >= keep_alive:
-                self._stir()  # a sender that waits for the client to read is not waiting here
-                silent = 0.0
-            self._timer = self._loop.call_later(keep_alive - silent, look)
-
-        self._timer = self._loop.call_later(keep_alive, look)
+        self._look_in(self._keep_alive)
 
     @property
     def writing(self) -> bool:
@@ -143,6 +140,21 @@ class Client:
             await self._start(200, self._headers)
         data = b"".join((*self._pending, data))
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+    def _look_in(self, seconds: float) -> None:
+        self._timer = self._loop.call_later(min(seconds, self._write_timeout), self._look)
+
+    def _look(self) -> None:
+        silent = self._loop.time() - self._last
+        if self._sending:
+            if silent >= self._write_timeout:
+                self._leave()
+                return
+            silent = 0.0
+        elif silent >= self._keep_alive:
+            self._stir()
+            silent = 0.0
+        self._look_in(self._keep_alive - silent)
 
     def _stir(self) -> None:
         if self._something is not None and not self._something.done():

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 from rxllm._extras import missing_extra
-from rxllm._stores._entries import ABANDONED, STOPPED, outcome_of
+from rxllm._stores._entries import ABANDONED, STOPPED, incomplete, outcome_of
 from rxllm._stores._protocol import (
     BEGINNING,
     LONGEST_PAGE,
@@ -72,7 +72,7 @@ class Resuming:
 
         Raises:
             Refusal: there is no such stream, or no such entry.
-            APIError: what the stream ended with; or the store cannot be reached.
+            APIError: what the stream ended with; or the store cannot be reached, or has lost what it had.
             Exception: likewise, where it was an error of the owner's.
         """
         if not _is_name(stream):
@@ -87,14 +87,16 @@ class Resuming:
             generation.listen()
         try:
             wait = 0.0  # a stream that is not there is not waited for
+            found = False
             while True:
                 if generation is None:
                     await audience.say()
                 page: Page = await session.perform(Read(_key(stream), seen, wait, ABANDONED))
-                if page.kind == "missing":
-                    raise _unknown()
-                if page.kind == "beyond":
-                    raise no_entry()
+                if page.kind in ("missing", "beyond"):
+                    if found:
+                        raise incomplete(stream, "lost")
+                    raise _unknown() if page.kind == "missing" else no_entry()
+                found = True
                 if page.entries:
                     seen = page.entries[-1][0]
                     framed = [b"id: %b/%b\ndata: %b\n\n" % (name, i.encode(), data) for i, data in page.entries]

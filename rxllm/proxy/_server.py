@@ -102,6 +102,7 @@ def application(settings: Settings) -> Any:
         master_key=settings.master_key.get_secret_value() if settings.master_key else "",
         store=settings.store,
         resume_for=settings.resume_for,
+        write_timeout=None,  # a Connection sees better what its client reads
     )
 
 

@@ -90,9 +90,10 @@ def to_sse(stream: Stream[ModelResponseStream]) -> ServerSentEvents:
     r"""A Stream of chunks as server-sent events in OpenAI's form, for a route of one's own.
 
     ASGI: ``StreamingResponse(to_sse(stream), media_type="text/event-stream")`` in Starlette and FastAPI. WSGI:
-    ``Response(to_sse(stream), mimetype="text/event-stream")`` in Flask, ``StreamingHttpResponse`` in Django, or what
-    the application itself returns. Nothing is sent before the first event is asked for. When the client leaves, the
-    framework closes the iterator, and that cancels the request.
+    ``Response(to_sse(stream), mimetype="text/event-stream")`` in Flask, ``StreamingHttpResponse(to_sse(stream))`` in
+    Django, or what the application itself returns. Django under ASGI is given ``aiter(to_sse(stream))``: it reads
+    whole what can be iterated without ``async``. Nothing is sent before the first event is asked for. When the client
+    leaves, the framework closes the iterator, and that cancels the request.
 
     A route has sent its status by then, so an error is an event, ``data: {"error": {...}}``, which OpenAI's clients
     raise, and no ``[DONE]`` follows it. Usage comes on a chunk of its own, where the stream's request or an operator

@@ -98,6 +98,27 @@ def test_any_split_gives_the_events_of_the_standard(case: tuple[bytes, list[byte
     assert decode([body[i : i + 1] for i in range(len(body))]) == reference(body)
 
 
+VALUES = st.sampled_from(
+    [b"{}", b"a", b"", b"event: x", b"data: y", b"a\ndata: b", b"a\r\ndata: b", b"a\nid: 1", b"a\r"]
+)
+STARTS = st.sampled_from(
+    [b"", b"", b"event: delta\n", b"event: message\n", b"event: \n", b"event: a\nevent: b\n", b"\n"]
+)
+
+
+def usual(start: bytes, value: bytes, end: bytes) -> bytes:
+    """An event as most are, and in its lines perhaps one more."""
+    return start.replace(b"\n", end) + b"data: " + value + end + end
+
+
+@given(
+    st.lists(st.lists(st.builds(usual, STARTS, VALUES, LINE_ENDS), min_size=1, max_size=4).map(b"".join), max_size=6)
+)
+def test_pieces_of_whole_events_are_read_as_any_are(pieces: list[bytes]) -> None:
+    """That is how they come; there are short ways for some, whichever their lines' ends are, with names and without."""
+    assert decode([b"data: first\n\n", *pieces]) == [b"first", *reference(b"".join(pieces))]
+
+
 @pytest.mark.parametrize(
     ("body", "events"),
     [

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rxllm.providers._alike import Alike, Likeness
 from rxllm.providers._anthropic import AnthropicMessages
 from rxllm.providers._base import Dialect
+from rxllm.providers._gemini import Gemini
 from rxllm.providers._openai import OpenAIChat, OpenAIChatReading
 from rxllm.types import ModelResponseStream
 from tests.providers.reading import EVENT_STREAM, event, request, sse
@@ -163,6 +164,71 @@ def test_a_reading_of_claude_that_learns_reads_the_same(lines: list[bytes], time
     _compare(AnthropicMessages(), repeated)
 
 
+def said_by_gemini(*parts: Any, index: int = 0, finish: str | None = None, **top: Any) -> bytes:
+    """One of Gemini's events."""
+    candidate: dict[str, Any] = {"content": {"parts": [*parts], "role": "model"}, "index": index}
+    if finish:
+        candidate["finishReason"] = finish
+    return b"data: " + json.dumps({"candidates": [candidate], "modelVersion": "gemini", **top}).encode()
+
+
+def spoken(text: str, thought: bool | None, index: int, used: Any) -> bytes:
+    """An event with a text, and perhaps with usage."""
+    part = {"text": text} if thought is None else {"text": text, "thought": thought}
+    return said_by_gemini(part, index=index, **({} if used is None else {"usageMetadata": used}))
+
+
+def a_part(text: str) -> dict[str, Any]:
+    """A part of an answer that is text."""
+    return {"text": text}
+
+
+USED = st.one_of(
+    st.none(),
+    st.integers(0, 30).map(lambda count: {"promptTokenCount": 7, "totalTokenCount": count}),
+    st.integers(0, 3).map(
+        lambda count: {"promptTokenCount": 1, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": count}]}
+    ),
+    st.sampled_from([{}, {"trafficType": "ON_DEMAND"}, {"a": {"b": {"c": 1}}, "totalTokenCount": 3}, [], 7]),
+)
+GEMINIS = st.lists(
+    st.one_of(
+        st.builds(spoken, TEXTS, st.sampled_from([None, True]), st.integers(0, 1), USED),
+        st.builds(spoken, TEXTS, st.none(), st.just(0), USED),
+        st.builds(said_by_gemini, TEXTS.map(a_part), usageMetadata=USED, finish=st.just("STOP")),
+        st.builds(said_by_gemini, TEXTS.map(a_part), usageMetadata=USED, createTime=TEXTS),
+        RAW.map(lambda raw: spoken("@", None, 0, None).replace(b"@", raw.encode().replace(b"\n", b"\xff"))),
+        RAW.map(
+            lambda raw: spoken("a", None, 0, {"totalTokenCount": 12}).replace(
+                b"12", raw.encode().replace(b"\n", b"\xff")
+            )
+        ),
+        st.sampled_from(
+            [
+                said_by_gemini({"text": "a"}, usageMetadata={"totalTokenCount": 1})[:-1]
+                + b', "usageMetadata": {"totalTokenCount": 2}}',
+                said_by_gemini({"text": "a"}, {"usageMetadata": {"totalTokenCount": 3}}),
+                said_by_gemini({"functionCall": {"name": "f", "args": {}}}),
+                said_by_gemini({"functionCall": {"name": "f", "willContinue": True}}),
+                said_by_gemini({"text": "a"}, {"text": "b"}),
+                said_by_gemini({"text": "a", "thoughtSignature": "s"}),
+                said_by_gemini({"text": "a"}, error={"message": "no"}),
+                b'data: {"usageMetadata": {"totalTokenCount": 9}}',
+                b'data: {"response": {"candidates": [{"content": {"parts": [{"text": "w"}]}}]}}',
+                b"data: [DONE]",
+            ]
+        ),
+    ),
+    max_size=12,
+)
+
+
+@given(GEMINIS, st.integers(1, 4))
+def test_a_reading_of_gemini_that_learns_reads_the_same(lines: list[bytes], times: int) -> None:
+    """Its usage, too, is the last that was said."""
+    _compare(Gemini(), [line for line in lines for _ in range(times)])
+
+
 def _compare(dialect: Dialect, lines: list[bytes]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         learning = _all(dialect, lines)
@@ -181,13 +247,13 @@ def _all(dialect: Dialect, lines: list[bytes]) -> tuple[Any, ...]:
 def validated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The texts of chunks that were made without validating."""
     texts: list[str] = []
-    made = Alike.made
 
-    def noting(self: Alike, text: str, padding: str | None) -> ModelResponseStream:
+    def noting(self: Alike, event: bytes, text: str, padding: Any) -> ModelResponseStream:
         texts.append(text)
-        return made(self, text, padding)
+        return self.as_chunk(event, text, padding)
 
-    monkeypatch.setattr(Alike, "made", noting)
+    for kind in (Alike, *Alike.__subclasses__()):
+        monkeypatch.setattr(kind, "made", noting)
     return texts
 
 
@@ -210,6 +276,21 @@ def test_most_of_claudes_events_are_alike(kind: str, field: str, validated: list
         filled = of_block(0, **{"type": kind, field: word}).removesuffix(b"}") + b" " * (place % 7) + b"}"
         reading.feed(filled + b"\n\n")
     assert [text for text in validated if "word" in text] == words[1:]
+
+
+@pytest.mark.parametrize("thought", [{}, {"thought": True}])
+def test_most_of_geminis_events_are_alike(thought: dict[str, Any], validated: list[str]) -> None:
+    """Though each has the usage so far, which comes with the last."""
+    reading = Gemini().reading(request(), EVENT_STREAM)
+    words = [f"word {number}\n" for number in range(50)]
+    for count, word in enumerate(words):
+        used = {"promptTokenCount": 5, "totalTokenCount": 5 + count, "promptTokensDetails": [{"tokenCount": 5}]}
+        reading.feed(said_by_gemini({"text": word, **thought}, usageMetadata=used) + b"\r\n\r\n")
+    assert [text for text in validated if "word" in text] == words[2:]
+    reading.feed(said_by_gemini({"text": ""}, finish="STOP") + b"\r\n\r\n")
+    [last] = reading.end()
+    assert last.reported_usage is not None
+    assert last.reported_usage.total_tokens == 54
 
 
 def test_events_that_are_all_different_are_soon_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

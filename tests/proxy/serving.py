@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,21 @@ import uvicorn
 
 from rxllm.proxy import create_app
 from rxllm.testing import LLMServer
-from tests.server import PATIENCE, Server
+from tests.server import PATIENCE, Answering, Server, chunk
 
-__all__ = ["QUESTION", "Process", "ask", "config_for", "events_in", "served_by", "serving", "texts_of"]
+__all__ = [
+    "QUESTION",
+    "Process",
+    "ask",
+    "begun",
+    "config_for",
+    "endless",
+    "events_in",
+    "half",
+    "served_by",
+    "serving",
+    "texts_of",
+]
 
 QUESTION: Any = [{"role": "user", "content": "Hello"}]
 
@@ -75,6 +87,46 @@ def ask(address: str, *, path: str = "/v1/chat/completions", headers: Any = None
     """The whole of what comes of a request."""
     body = {"model": "gpt-4", "messages": QUESTION, **body}
     return httpx.post(address + path, json=body, headers=headers, timeout=30)
+
+
+@contextmanager
+def begun(address: str) -> Generator[tuple[str, Iterator[str]]]:
+    """A stream whose first event has come: its id, and its lines."""
+    with httpx.stream(
+        "POST",
+        f"{address}/v1/chat/completions",
+        json={"model": "gpt-4", "messages": QUESTION, "stream": True},
+        timeout=PATIENCE,
+    ) as response:
+        assert response.status_code == 200
+        lines = response.iter_lines()
+        while "Hel" not in next(lines):
+            pass
+        yield response.headers["x-stream-id"], lines
+
+
+def half(server: Server) -> Any:
+    """A script that sends a half, and the other when the test says so."""
+
+    async def script(answering: Answering) -> None:
+        await answering.start()
+        await answering.event(chunk("Hel"))
+        await server.taken.wait()
+        await answering.event(chunk("lo"), chunk(finish="stop"), "[DONE]")
+        await answering.end()
+
+    return script
+
+
+def endless(server: Server) -> Any:
+    """A script that sends one event, and waits until the client has gone."""
+
+    async def script(answering: Answering) -> None:
+        await answering.start()
+        await answering.event(chunk("Hel"))
+        await answering.closed()
+
+    return script
 
 
 def events_in(text: str) -> list[Any]:

@@ -1,24 +1,27 @@
-"""Connections of clients that take their time, or have no end."""
+"""Connections of clients that take their time, have no end, or are of another age."""
 
 import json
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 
 from rxllm.proxy._connection import Connection
-from tests.proxy.serving import QUESTION, ask, serving
+from tests.proxy.serving import QUESTION, ask, events_in, serving, texts_of
 from tests.server import PATIENCE, Answering, Server, chunk
 
+_BODY = json.dumps({"model": "gpt-4", "messages": QUESTION, "stream": True}).encode()
 _GET = b"GET /health HTTP/1.1\r\nhost: localhost\r\n"
 
 
 class _Hasty(Connection):
-    """Waits for a head no longer than tests can."""
+    """Waits no longer than tests can."""
 
     head_within = 0.2
+    read_within = 0.5
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +34,17 @@ def hasty() -> Iterator[str]:
 def _connected(address: str) -> "closing[socket.socket]":
     host, _, port = address.removeprefix("http://").partition(":")
     return closing(socket.create_connection((host, int(port)), timeout=PATIENCE))
+
+
+def _post(body: bytes = _BODY, version: str = "1.1", *headers: str) -> bytes:
+    """A request for a completion."""
+    said = [f"POST /v1/chat/completions HTTP/{version}", "host: localhost", f"content-length: {len(body)}", *headers]
+    return "\r\n".join([*said, "", ""]).encode() + body
+
+
+def _to(server: Server) -> dict[str, Any]:
+    """The models of a proxy before the server."""
+    return {"gpt-4": {"model": "openai/gpt-4", "api_base": server.url, "api_key": "k", "max_retries": 0}}
 
 
 def _to_the_end(client: socket.socket) -> bytes:
@@ -104,11 +118,8 @@ def test_an_answer_that_streams_is_no_head(server: Server) -> None:
         await answering.end()
 
     server.script = script
-    model = {"model": "openai/gpt-4", "api_base": server.url, "api_key": "k"}
-    body = json.dumps({"model": "gpt-4", "messages": QUESTION, "stream": True}).encode()
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body)
-    with serving({"gpt-4": model}, http=_Hasty, keep_alive=0.1) as address, _connected(address) as client:
-        client.sendall(head + body)
+    with serving(_to(server), http=_Hasty, keep_alive=0.1) as address, _connected(address) as client:
+        client.sendall(_post())
         received = b""
         while b"Hel" not in received:
             received += client.recv(65536)
@@ -118,3 +129,93 @@ def test_an_answer_that_streams_is_no_head(server: Server) -> None:
         server.taken.open()
         received += _to_the_end(client)
     assert b"[DONE]" in received
+
+
+# -- reading
+
+
+def test_a_client_that_reads_nothing_is_left(server: Server) -> None:
+    """After so long its connection ends, and its request upstream is closed."""
+
+    async def script(answering: Answering) -> None:
+        await answering.start()
+        while True:
+            await answering.event(*[chunk("x" * 1000)] * 64)
+
+    server.script = script
+    with serving(_to(server), http=_Hasty) as address, _connected(address) as client:
+        client.sendall(_post())
+        assert server.next_closed() == 1
+        assert b"[DONE]" not in _to_the_end(client)
+
+
+def test_a_client_that_reads_slowly_is_not(server: Server) -> None:
+    """However much waits for it, and however long: it gets all of it."""
+    text = "x" * 20_000_000
+
+    async def script(answering: Answering) -> None:
+        await answering.start()
+        if answering.number == 2:
+            await answering.event(chunk(text), chunk(finish="stop"), "[DONE]")
+            await answering.end()
+        await answering.closed()
+
+    server.script = script
+    with serving(_to(server), http=_Hasty, keep_alive=0.05) as address, _connected(address) as clock:
+        clock.sendall(_post())
+        begun = time.monotonic()
+        with _connected(address) as client:
+            assert b"200 OK" in clock.recv(65536)
+            client.sendall(_post(_BODY, "1.0"))
+            received = b""
+            while data := client.recv(500_000, socket.MSG_WAITALL):
+                received += data
+                assert clock.recv(65536)  # a comment, which comes so often
+        assert time.monotonic() - begun > 2 * _Hasty.read_within
+    assert texts_of(events_in(received.decode())) == text
+
+
+# -- HTTP/1.0
+
+
+@pytest.mark.parametrize("http", [Connection, "h11"])
+@pytest.mark.parametrize("headers", [(), ("connection: keep-alive",)])
+def test_http_1_0_gets_a_stream_that_ends_with_the_connection(
+    server: Server, http: Any, headers: tuple[str, ...]
+) -> None:
+    """It knows no chunks: what comes is the events and nothing else, and the header says so."""
+    with serving(_to(server), http=http) as address, _connected(address) as client:
+        client.sendall(_post(_BODY, "1.0", *headers))
+        head, _, body = _to_the_end(client).partition(b"\r\n\r\n")
+    lines = head.lower().split(b"\r\n")
+    assert b"connection: close" in lines
+    assert not any(line.startswith((b"transfer-encoding", b"content-length")) for line in lines)
+    assert body.startswith(b"data: {")
+    assert body.endswith(b"data: [DONE]\n\n")
+    assert texts_of(events_in(body.decode())) == "Hello world"
+
+
+def test_http_1_0_gets_a_whole_answer_with_its_length() -> None:
+    """As everybody does."""
+    body = json.dumps({"model": "sim/echo", "messages": QUESTION}).encode()
+    with serving(http=Connection) as address, _connected(address) as client:
+        client.sendall(_post(body, "1.0"))
+        head, _, received = _to_the_end(client).partition(b"\r\n\r\n")
+    assert b"content-length: %d\r\n" % len(received) in head
+    assert json.loads(received)["choices"][0]["message"]["content"] == "Hello"
+
+
+def test_a_stream_to_http_1_0_that_breaks_off_ends_with_an_error_event(server: Server) -> None:
+    """Its end would be no other else."""
+
+    async def script(answering: Answering) -> None:
+        await answering.start()
+        await answering.event(chunk("Hel"))
+        answering.hang_up()
+
+    server.script = script
+    with serving(_to(server), http=Connection) as address, _connected(address) as client:
+        client.sendall(_post(_BODY, "1.0"))
+        events = events_in(_to_the_end(client).decode())
+    assert texts_of(events[:-1]) == "Hel"
+    assert "error" in events[-1]

@@ -99,8 +99,6 @@ def test_most_events_of_an_answer_pass(padding: str | None) -> None:
     extra = {"obfuscation": padding} if padding else {}
     events = [_event({**chunk(f" word {number}\n"), **extra}, ascii_only=True) for number in range(100)]
     events += [_event(chunk(finish="stop"), ascii_only=True), b"data: [DONE]\n\n"]
-    # A text with an escape in it shows nothing: what is learnt from has none.
-    events[1] = _event({**chunk("plain"), **extra}, ascii_only=True)
     items, passed, failure, complete = _read(_Relaying(OpenAIChat()), events)
     assert (len(items), passed, failure, complete) == (101, 98, "None", True)
 
@@ -114,6 +112,17 @@ def test_events_of_several_lines_stay_whole() -> None:
     encoder = ChunkEncoder("gpt-4")
     framed = [item if isinstance(item, RelayedEvent) else encoder.encode(item) for item in items]
     assert [text for event in framed if (text := texts_of(events_in(event.decode())))] == [*"abcd"]
+
+
+@pytest.mark.parametrize("cut", ["content", "obfuscation"])
+def test_an_event_in_several_lines_like_one_in_a_single_line_stays_whole(cut: str) -> None:
+    """White space is no part of a text: where it is a line's end, the event is framed anew."""
+    events = [_event({**chunk(text), "obfuscation": "aB"}, ascii_only=True) for text in "abcd"]
+    events[3] = events[3].replace(f'"{cut}": '.encode(), f'"{cut}": \ndata: '.encode())
+    reading = _Relaying(OpenAIChat()).reading(_REQUEST, _HEADERS)
+    items: list[Any] = [item for event in events for item in reading.feed(event)]
+    assert [type(item) is RelayedEvent for item in items] == [False, False, True, False]
+    assert [texts_of(events_in(ChunkEncoder("gpt-4").encode(item).decode())) for item in items[3:]] == ["d"]
 
 
 def test_an_answer_is_relayed_through_the_server() -> None:

@@ -1,8 +1,10 @@
 """Streams that are kept: they survive their clients, and are resumed and stopped from anywhere."""
 
+import asyncio
 import contextlib
 import re
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,15 @@ import pytest
 from reactivex import operators as rx_ops
 
 from rxllm import operators as ops
+from rxllm._stores._protocol import Command, Finish
 from rxllm.exceptions import ServiceUnavailableError
+from rxllm.proxy._encoding import DONE
+from rxllm.proxy._resuming import Resuming
 from rxllm.stores import MemoryStore, RedisStore
 from rxllm.testing import LLMServer
-from tests.proxy.serving import QUESTION, ask, events_in, serving, texts_of
+from tests.proxy.serving import ask, begun, endless, events_in, half, serving, texts_of
+from tests.redis_server import RedisServer
 from tests.server import PATIENCE, Answering, Server, chunk
-
-_BODY = {"model": "gpt-4", "messages": QUESTION, "stream": True}
 
 
 def _to(server: Server | LLMServer) -> dict[str, Any]:
@@ -26,41 +30,6 @@ def _to(server: Server | LLMServer) -> dict[str, Any]:
 
 def _ids(text: str) -> list[str]:
     return re.findall(r"^id: (.*)$", text, re.MULTILINE)
-
-
-@contextlib.contextmanager
-def _begun(address: str) -> Generator[tuple[str, Iterator[str]]]:
-    """A stream whose first event has come: its id, and its lines."""
-    with httpx.stream("POST", f"{address}/v1/chat/completions", json=_BODY, timeout=PATIENCE) as response:
-        assert response.status_code == 200
-        lines = response.iter_lines()
-        while "Hel" not in next(lines):
-            pass
-        yield response.headers["x-stream-id"], lines
-
-
-def _half(server: Server) -> Any:
-    """A script that sends a half, and the other when the test says so."""
-
-    async def script(answering: Answering) -> None:
-        await answering.start()
-        await answering.event(chunk("Hel"))
-        await server.taken.wait()
-        await answering.event(chunk("lo"), chunk(finish="stop"), "[DONE]")
-        await answering.end()
-
-    return script
-
-
-def _endless(server: Server) -> Any:
-    """A script that sends one event, and waits until the client has gone."""
-
-    async def script(answering: Answering) -> None:
-        await answering.start()
-        await answering.event(chunk("Hel"))
-        await answering.closed()
-
-    return script
 
 
 @pytest.fixture
@@ -93,8 +62,8 @@ def test_without_a_store_there_are_no_ids() -> None:
 
 def test_a_client_that_was_cut_gets_the_rest(server: Server, kept: str) -> None:
     """The answer goes on without it; with the last id it gets what it has not, by any of three ways, and no more."""
-    server.script = _half(server)
-    with _begun(kept) as (stream, _):
+    server.script = half(server)
+    with begun(kept) as (stream, _):
         pass
     server.taken.open()
     place = f"{stream}/1"
@@ -115,8 +84,8 @@ def test_a_client_that_was_cut_gets_the_rest(server: Server, kept: str) -> None:
 
 def test_a_stream_is_stopped_from_elsewhere(server: Server, kept: str) -> None:
     """DELETE closes the request upstream; who listens gets an error, and no [DONE]."""
-    server.script = _endless(server)
-    with _begun(kept) as (stream, lines):
+    server.script = endless(server)
+    with begun(kept) as (stream, lines):
         stopped = httpx.delete(f"{kept}/v1/streams/{stream}")
         assert stopped.json() == {"id": stream, "object": "stream", "stopped": True}
         events = events_in("\n".join(lines))
@@ -126,9 +95,9 @@ def test_a_stream_is_stopped_from_elsewhere(server: Server, kept: str) -> None:
 
 def test_what_nobody_listens_to_is_cancelled(server: Server) -> None:
     """After so many seconds; who comes later gets what there was, and an error."""
-    server.script = _endless(server)
+    server.script = endless(server)
     with serving(_to(server), store="memory", resume_for=0.2) as address:
-        with _begun(address) as (stream, _):
+        with begun(address) as (stream, _):
             pass
         assert server.next_closed() == 1
         events = events_in(httpx.get(f"{address}/v1/streams/{stream}", timeout=PATIENCE).text)
@@ -139,10 +108,10 @@ def test_what_nobody_listens_to_is_cancelled(server: Server) -> None:
 def test_another_server_with_the_same_store_gives_the_rest(server: Server) -> None:
     """Any of the servers that share a store; that somebody listens there keeps the answer going, or stops it."""
     store = MemoryStore()
-    server.script = _half(server)
+    server.script = half(server)
     settings: Any = {"store": store, "resume_for": 1.0, "keep_alive": 0.4}
     with serving(_to(server), **settings) as first, serving(_to(server), **settings) as second:
-        with _begun(first) as (stream, _):
+        with begun(first) as (stream, _):
             pass
         url = f"{second}/v1/streams/{stream}?after=1"
         with httpx.stream("GET", url, timeout=PATIENCE) as response:
@@ -154,8 +123,8 @@ def test_another_server_with_the_same_store_gives_the_rest(server: Server) -> No
             events = events_in("\n".join(lines))
         assert texts_of(events) == "lo"
         assert events[-1] == "[DONE]"
-        server.script = _endless(server)
-        with _begun(first) as (stream, lines):
+        server.script = endless(server)
+        with begun(first) as (stream, lines):
             httpx.delete(f"{second}/v1/streams/{stream}")
             assert events_in("\n".join(lines))[-1]["error"]["code"] == "stopped"
         assert server.next_closed() == 2
@@ -211,6 +180,89 @@ def test_who_listens_is_nothing_to_listen_to(kept: str) -> None:
     assert httpx.delete(f"{kept}/v1/streams/{stream}:audience").status_code == 404
 
 
+def test_a_stream_that_grows_too_large_for_its_store_ends(server: Server) -> None:
+    """Also where nobody reads it: the request upstream is closed; who comes gets what was kept, and a typed error."""
+
+    async def script(answering: Answering) -> None:
+        await answering.start()
+        await answering.event(chunk("Hel"))
+        while True:
+            await answering.event(*[chunk("x" * 1000)] * 64)
+
+    server.script = script
+    with serving(_to(server), store=MemoryStore(max_stream_bytes=1_000_000)) as address:
+        with begun(address) as (stream, _):
+            assert server.next_closed() == 1
+        events = events_in(httpx.get(f"{address}/v1/streams/{stream}", timeout=PATIENCE).text)
+    assert events[0]["choices"][0]["delta"]["content"] == "Hel"
+    assert 800 < len(events) < 1000
+    assert events[-1]["error"]["code"] == "full"
+
+
+@pytest.mark.parametrize("kind", ["memory", "redis"])
+def test_what_has_expired_is_not_there(server: Server, kind: str) -> None:
+    """A 404, however it is asked for; what was never there is the same."""
+    with contextlib.ExitStack() as stack:
+        store: Any = MemoryStore(keep=0.3, lease=1000)
+        if kind == "redis":
+            store = RedisStore(stack.enter_context(RedisServer()).url, keep=0.3)
+        address = stack.enter_context(serving(_to(server), store=store))
+        stream = ask(address, stream=True).headers["x-stream-id"]
+        place = {"last-event-id": f"{stream}/1"}
+        url = f"{address}/v1/streams/{stream}"
+        deadline = time.monotonic() + PATIENCE
+        while (answer := httpx.get(url, headers=place)).status_code == 200:
+            assert time.monotonic() < deadline
+        others = [ask(address, stream=True, headers=place), httpx.delete(url), httpx.get(url)]
+        for each in (answer, *others):
+            assert (each.status_code, each.json()["error"]["code"]) == (404, "stream_not_found")
+    assert len(server.requests) == 1
+
+
+class _HeldUp:
+    """A store whose last word is waited for."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.keep, self.lease = store.keep, store.lease
+        self.open = store.open
+        self.asked, self.told = asyncio.Event(), asyncio.Event()
+        self._store = store
+
+    def open_async(self) -> Any:
+        """Itself, as a session."""
+        return self
+
+    async def perform(self, command: Command) -> Any:
+        """Does what is asked, the end of a stream not before it is told to."""
+        if isinstance(command, Finish):
+            self.asked.set()
+            await self.told.wait()
+        return await self._store.open_async().perform(command)
+
+
+def test_a_server_that_stops_lets_a_whole_answer_be_kept() -> None:
+    """It is paid for: where only the store is slow, the end is waited for, and is the end."""
+
+    async def events() -> AsyncGenerator[bytes, None]:
+        yield b"data: {}\n\n"
+        yield DONE
+
+    async def run() -> list[bytes]:
+        store = _HeldUp(MemoryStore())
+        resuming = Resuming(store, 60)
+        stream = await resuming.begin(events(), "req")
+        await store.asked.wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(resuming.close())
+            group.create_task(_set(store.told))
+        return [data async for data, _ in resuming.listen(stream, None)]
+
+    async def _set(told: asyncio.Event) -> None:
+        told.set()
+
+    assert asyncio.run(run())[-1] == DONE
+
+
 def test_the_key_is_asked_for() -> None:
     """A stream's id is not enough where the server has a key."""
     with serving(store="memory", master_key="sk-m") as address:
@@ -238,10 +290,10 @@ def test_what_the_proxy_keeps_can_be_observed(server: Server) -> None:
 def test_a_server_that_stops_leaves_no_stream_without_an_end(server: Server) -> None:
     """What it had of the answer is kept, with the error that it ended with."""
     store = MemoryStore()
-    server.script = _endless(server)
+    server.script = endless(server)
     with contextlib.ExitStack() as clients:
         with serving(_to(server), store=store) as address:
-            stream, lines = clients.enter_context(_begun(address))
+            stream, lines = clients.enter_context(begun(address))
         assert events_in("\n".join(lines))[-1]["error"]["code"] == "server_stopped"
     assert server.next_closed() == 1
     got: list[str] = []

@@ -16,12 +16,24 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import pytest
 
 from rxllm.stores import MemoryStore, RedisStore
 from rxllm.testing import LLMServer
-from tests.proxy.serving import QUESTION, ask, config_for, events_in, served_by, serving, texts_of
+from tests.proxy.serving import (
+    QUESTION,
+    ask,
+    begun,
+    config_for,
+    endless,
+    events_in,
+    half,
+    served_by,
+    serving,
+    texts_of,
+)
 from tests.redis_server import RedisServer
-from tests.server import PATIENCE, Answering, Server, chunk
+from tests.server import PATIENCE, Server
 
 _BODY: Final = {"model": "gpt-4", "messages": QUESTION, "stream": True}
 _WORDS: Final = [f" word{number}" for number in range(25)]
@@ -167,19 +179,6 @@ def _process(config: str, redis: RedisServer) -> Generator[tuple[str, "subproces
             process.kill()
 
 
-def _half(server: Server) -> Any:
-    """A script that sends a half, and the other when the test says so."""
-
-    async def script(answering: Answering) -> None:
-        await answering.start()
-        await answering.event(chunk("Hel"))
-        await server.taken.wait()
-        await answering.event(chunk("lo"), chunk(finish="stop"), "[DONE]")
-        await answering.end()
-
-    return script
-
-
 async def _heard(client: httpx.AsyncClient, url: str, begun: "asyncio.Event") -> str | None:
     """All that a listener gets; ``None`` where its connection breaks."""
     text = ""
@@ -204,7 +203,7 @@ async def _begin(client: httpx.AsyncClient, address: str) -> str:
 
 def test_a_process_that_is_killed_leaves_typed_errors(tmp_path: Path, server: Server) -> None:
     """Its streams end in an error event wherever they are listened to, never in silence; those of others go on."""
-    server.script = _half(server)
+    server.script = half(server)
 
     async def run(first: str, second: str, killed: "subprocess.Popen[bytes]") -> None:
         async with httpx.AsyncClient(timeout=PATIENCE) as client:
@@ -239,7 +238,7 @@ def test_a_process_that_is_killed_leaves_typed_errors(tmp_path: Path, server: Se
 
 def test_a_process_that_is_stopped_leaves_a_typed_error(tmp_path: Path, server: Server) -> None:
     """What it had stays in Redis, and another server tells how it ended, at once."""
-    server.script = _half(server)
+    server.script = half(server)
     with RedisServer() as redis, contextlib.ExitStack() as clients:
         with _process(config_for(tmp_path, server), redis) as (address, process):
             response = clients.enter_context(
@@ -253,3 +252,58 @@ def test_a_process_that_is_stopped_leaves_a_typed_error(tmp_path: Path, server: 
             events = events_in(httpx.get(f"{other}/v1/streams/{stream}", timeout=PATIENCE).text)
     assert texts_of(events) == "Hel"
     assert events[-1]["error"]["code"] == "server_stopped"
+
+
+# -- a Redis that goes
+
+
+def _to(server: Server) -> dict[str, Any]:
+    return {"gpt-4": {"model": "openai/gpt-4", "api_base": server.url, "api_key": "k", "max_retries": 0}}
+
+
+def test_a_redis_that_restarts_in_mid_stream_loses_nothing(server: Server) -> None:
+    """Who listens gets what came in the meantime, and who comes later all of it."""
+    server.script = half(server)
+    with RedisServer() as redis, serving(_to(server), store=RedisStore(redis.url)) as address:
+        with begun(address) as (stream, lines):
+            redis.kill()
+            server.taken.open()
+            redis.start()
+            events = events_in("\n".join(lines))
+        again = events_in(httpx.get(f"{address}/v1/streams/{stream}", timeout=PATIENCE).text)
+    assert (texts_of(events), events[-1]) == ("lo", "[DONE]")
+    assert (texts_of(again), again[-1]) == ("Hello", "[DONE]")
+
+
+def test_a_redis_that_goes_for_good_ends_the_stream(server: Server) -> None:
+    """After the store's patience: an error event, and the request upstream is closed; who comes then gets a 502."""
+    server.script = endless(server)
+    with RedisServer() as redis, serving(_to(server), store=RedisStore(redis.url, patience=0.2)) as address:
+        with begun(address) as (stream, lines):
+            redis.kill()
+            events = events_in("\n".join(lines))
+        assert server.next_closed() == 1
+        answer = httpx.get(f"{address}/v1/streams/{stream}", timeout=PATIENCE)
+    assert events[-1]["error"]["code"] == "unreachable"
+    assert answer.status_code == 502
+
+
+@pytest.mark.parametrize("lost", ["everything", "the last"])
+def test_a_redis_that_comes_back_without_what_it_had_ends_the_stream(server: Server, lost: str) -> None:
+    """It was there, so that it is no 404: the error says that the store has lost it."""
+    server.script = endless(server)
+    with (
+        RedisServer() as redis,
+        redis.client() as client,
+        serving(_to(server), store=RedisStore(redis.url, lease=1)) as address,
+        begun(address) as (stream, lines),
+    ):
+        key = f"rxllm:{{proxy:{stream}}}:"
+        if lost == "everything":
+            client.flushall()
+        else:
+            client.delete(f"{key}entries")
+            client.hset(f"{key}state", "count", 0)
+        events = events_in("\n".join(lines))
+    assert events[-1]["error"]["code"] == "lost"
+    assert server.next_closed() == 1

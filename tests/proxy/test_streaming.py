@@ -389,6 +389,32 @@ def test_a_client_that_reads_nothing_stops_the_upstream(server: Server) -> None:
         assert server.next_event() > sent
 
 
+@pytest.mark.parametrize("options", [{}, {"store": "memory", "resume_for": 0.1}], ids=["without a store", "memory"])
+def test_a_client_that_reads_nothing_for_long_has_gone(
+    server: Server, options: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Under any server: the request upstream is closed, and the log says that the client has left."""
+    caplog.set_level("INFO", "rxllm.proxy")
+
+    async def script(answering: Answering) -> None:
+        await answering.start()
+        while True:
+            await answering.event(*[chunk("x" * 1000)] * 64)
+
+    server.script = script
+    with serving({"gpt-4": _to(server)}, write_timeout=0.3, **options) as address, _asked(address):
+        assert server.next_closed() == 1
+    assert '"client left"' in caplog.text
+
+
+@pytest.mark.parametrize("name", ["keep_alive", "write_timeout"])
+def test_times_are_above_zero(name: str) -> None:
+    """What cannot be is told at once."""
+    times: Any = {name: 0}
+    with pytest.raises(ValueError, match=f"{name} is a number of seconds above 0"):
+        create_app(**times)
+
+
 async def _leave(address: str, chance: random.Random) -> None:
     """A client that goes at any moment, in good order or not."""
     host, _, port = address.removeprefix("http://").partition(":")
