@@ -2,9 +2,8 @@ from collections.abc import Callable
 
 from reactivex import Observable, abc
 
-from rxllm._accumulators._restarting import Restart
 from rxllm.operators._shared import append_text, check_choice
-from rxllm.types import ModelResponseStream
+from rxllm.types import ModelResponseStream, Restart
 
 __all__ = ["accumulate_text"]
 
@@ -20,9 +19,9 @@ def accumulate_text(choice: int = 0) -> Callable[[Observable[ModelResponseStream
 
     Chunks that add no text to the choice give nothing. A stream without text, an empty one too, gives ``""`` once, when
     it completes, so that its ``run()`` has a last item. An error passes. With ``n > 1`` the other choices are left out.
-    Where the answer begins anew (``chunk.restart``) after text was given, ``""`` is given, whose attribute ``restart``
-    says why, and the text begins anew. Held is the text so far; every text given is a string of its own, so collecting
-    them all takes the square of it.
+    Where the answer begins anew (``chunk.restart``) after text was given, an empty text is given, a ``Restart`` of
+    ``rxllm.types`` that says why, and the text begins anew. Held is the text so far; every text given is a string of
+    its own, so collecting them all takes the square of it.
 
     Args:
         choice: the index of the choice.

@@ -35,8 +35,9 @@ def attach_cost(
     The table holds ``input`` and ``output``, and where they differ ``cached_input`` and ``cache_write``, for tokens of
     the prompt that the provider's cache gave and took, and ``reasoning``. It is for all models, or has one such mapping
     for each: looked up are the model as it was asked for, with and without its provider, and where there is no
-    request, as after a merge, the name that the chunks bear. Put it before a merge, and into the ``send`` of
-    ``run_tools()``, where each answer has a usage of its own: of several only the last is seen.
+    request, the name that the chunks bear. Of several answers, as below ``run_tools()``, it is what all have cost, by
+    the prices of one model: where ``send`` asks another, put it in there and above, and ``attach_usage()`` below, which
+    adds costs up. Put it before a merge.
 
     Args:
         prices: numbers, strings or Decimals by ``input``, ``output`` and so on, or such a mapping by model.

@@ -7,8 +7,7 @@ from pydantic import BaseModel
 from reactivex import Observable, abc
 from reactivex.disposable import Disposable
 
-from rxllm._assembly import ResponseBuilder
-from rxllm._tokens import estimate_usage
+from rxllm._accumulators._conversation import Conversation
 from rxllm.exceptions import APIError
 from rxllm.operators._shared import request_of
 from rxllm.types import BlankChoices, ModelResponse, ModelResponseStream, Usage
@@ -35,7 +34,12 @@ def attach_usage(
     choices. An empty stream completes empty. Chunks are copied, not changed. What the provider reported, on whichever
     chunk, is taken as it is; else all choices are counted with their reasoning and tool calls, and the prompt where the
     messages are known, else as 0: with the model's encoding where that is packed, else with o200k_base. After a
-    restart (``chunk.restart``) it is the usage of the answer that stands, which begins there. Held is the text so far.
+    restart (``chunk.restart``) it is the usage of the answer that stands, which begins there. Held are the text of the
+    answer, and the messages.
+
+    Of several answers in one stream, as below ``run_tools()``, the last chunk carries the sum of what all have used,
+    and its ``answers`` says how many these are. Put it into ``send`` as well to have that of each on its last chunk. Of
+    answers side by side the texts cannot be told apart: put it before a merge.
 
     A stream that is cut short has usage too, of what came until then. Below ``take_chunks()`` one more chunk comes, as
     without any finish reason; above it, the chunk that it cuts at carries the usage. An error passes, after the chunk
@@ -46,7 +50,8 @@ def attach_usage(
         model: the model to count with; by default the one of the request that the stream sends.
         messages: the prompt, dictionaries or messages; by default those of the request, with its tools.
         own_chunk: whether usage is to come on a chunk of its own, after all others and without choices, as documented
-            for ``include_usage``. Nothing is held back then, and where such a chunk comes anyway, none is added.
+            for ``include_usage``. Nothing is held back then, and where such a chunk comes anyway, none is added; that
+            of a further answer carries the sum of all until then.
 
     Raises:
         TypeError: an argument is of the wrong kind; raised when the operator is made.
@@ -81,33 +86,21 @@ def attach_usage(
             observer: abc.ObserverBase[ModelResponseStream], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
             deliver = observer.on_next
-            builder = ResponseBuilder()
-            # Which choices have come and not finished; from their finish on the last chunk is held.
-            unfinished: set[int] = set()
-            finished: set[int] = set()
+            conversation = Conversation(asked_model, asked_messages, asked_tools)
+            # From the end of an answer on, its last chunk.
             held: ModelResponseStream | None = None
             any_came = public = False
             # The chunk that is being delivered, and by which thread.
             in_flight: ModelResponseStream | None = None
             thread = 0
 
-            def usage_of(response: ModelResponse) -> Usage:
-                return response.usage or estimate_usage(asked_model, asked_messages, response, asked_tools)
-
             def on_next(chunk: ModelResponseStream) -> None:
                 nonlocal held, any_came
                 any_came = True
-                builder.add(chunk)
-                if not chunk.choices and chunk.restart is not None:
-                    finished.clear()
-                    unfinished.clear()
-                for choice in chunk.choices:
-                    if choice.finish_reason:
-                        finished.add(choice.index)
-                        unfinished.discard(choice.index)
-                    elif choice.index not in finished:
-                        unfinished.add(choice.index)
-                before, held = held, chunk if finished and not unfinished else None
+                conversation.add(chunk)
+                # What came of a tool is there to be shown, and is followed by another answer.
+                holds = conversation.ended and (bool(chunk.choices) or chunk.tool_result is None)
+                before, held = held, chunk if holds else None
                 if before is not None:
                     pass_on(before)
                 if held is None:
@@ -127,7 +120,7 @@ def attach_usage(
                 nonlocal in_flight
                 in_flight = None
                 if any_came and (held is not None or isinstance(error, APIError)):
-                    usage = usage_of(builder.response())
+                    usage = conversation.usage()
                     if held is not None:
                         deliver(_carrying(held, usage))
                     if isinstance(error, APIError) and (error.usage is None or error.usage.estimated):
@@ -138,26 +131,28 @@ def attach_usage(
                 nonlocal in_flight
                 in_flight = None
                 if any_came and not public:
-                    response = builder.response()
-                    usage = usage_of(response)
+                    response = conversation.response()
+                    usage = response.usage or Usage()
                     deliver(_carrying(held, usage) if held is not None else _usage_chunk(response, usage))
                 observer.on_completed()
 
             def watch(chunk: ModelResponseStream) -> None:
                 nonlocal any_came, public
                 any_came = True
+                answers = conversation.answers
+                conversation.add(chunk)
+                public = chunk.usage is not None or (public and conversation.answers == answers)
                 if not chunk.choices and chunk.restart is not None:
                     public = False
-                public = public or chunk.usage is not None
-                builder.add(chunk)
-                deliver(chunk)
+                several = chunk.usage is not None and conversation.answers > 1
+                deliver(_carrying(chunk, conversation.usage()) if several else chunk)
 
             def leave() -> None:
                 # First of all the request is cancelled.
                 upstream.dispose()
                 if in_flight is not None and thread == threading.get_ident():
                     # Cut off in the middle of this chunk, which is the last one then.
-                    in_flight.usage = usage_of(builder.response())
+                    in_flight.usage = conversation.usage()
 
             upstream = source.subscribe(watch if own_chunk else on_next, on_error, on_completed, scheduler=scheduler)
             return Disposable(leave)

@@ -4,8 +4,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from reactivex import Observable, abc
 
-from rxllm._assembly import ResponseBuilder
-from rxllm._tokens import estimate_usage
+from rxllm._accumulators._conversation import Conversation
+from rxllm._faults import reason_of
 from rxllm.exceptions import APIResponseValidationError
 from rxllm.operators._shared import request_of
 from rxllm.types import Choices, ModelResponse, ModelResponseStream, Request
@@ -29,7 +29,11 @@ def build_response() -> Callable[[Observable[ModelResponseStream]], Observable[M
     request's ``response_format`` is a pydantic class, ``message.parsed`` of each choice that finished with ``stop`` is
     an object of it; a text that does not fit is an ``APIResponseValidationError`` with the text as its ``body``. After
     a restart (``chunk.restart``) the response begins anew, its usage too. Held are the text and the calls, not the
-    chunks.
+    chunks, and the messages.
+
+    Of several answers in one stream, as below ``run_tools()``, the response is the last one; its usage is the sum of
+    what all have used, and says of how many ``answers``. Answers side by side are no response: put it before a merge,
+    or below ``group_by``.
 
     >>> import reactivex as rx
     >>> from rxllm.types import ModelResponseStream
@@ -46,16 +50,14 @@ def build_response() -> Callable[[Observable[ModelResponseStream]], Observable[M
         def subscribe(
             observer: abc.ObserverBase[ModelResponse], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
-            builder = ResponseBuilder()
+            conversation = (
+                Conversation(request.model, request.messages, request.params.get("tools"))
+                if request
+                else Conversation()
+            )
 
             def on_completed() -> None:
-                response = builder.response()
-                if response.usage is None:
-                    response.usage = (
-                        estimate_usage(request.model, request.messages, response, request.params.get("tools"))
-                        if request
-                        else estimate_usage(None, None, response)
-                    )
+                response = conversation.response()
                 if shape is not None:
                     try:
                         for choice in response.choices:
@@ -66,7 +68,7 @@ def build_response() -> Callable[[Observable[ModelResponseStream]], Observable[M
                 observer.on_next(response)
                 observer.on_completed()
 
-            return source.subscribe(builder.add, observer.on_error, on_completed, scheduler=scheduler)
+            return source.subscribe(conversation.add, observer.on_error, on_completed, scheduler=scheduler)
 
         return Observable(subscribe)
 
@@ -86,7 +88,7 @@ def _parse(choice: Choices, shape: type[BaseModel], request: Request | None) -> 
     try:
         message.parsed = shape.model_validate_json(message.content)
     except ValidationError as error:
-        reason = str(error)
+        reason = reason_of(error)
     else:
         return
     raise APIResponseValidationError(

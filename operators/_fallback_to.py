@@ -37,9 +37,10 @@ def fallback_to(
     that message, Claude without thinking and before 4.6, which refuses it; OpenAI's models begin anew.
 
     Where the last one fails as well, its error passes; notes on it tell of the others. An error that no other model
-    could help, which is any but an ``APIError``, passes at once. Usage is that of the answer that stands: what was paid
-    for before is not in it. An empty stream is an answer. Holds the chunks before the content; with ``"continue"`` the
-    text too.
+    could help, which is any but an ``APIError``, passes at once. Usage is that of the answer that stands: with
+    ``"continue"`` the sum of all requests that gave a part of it, ``estimated`` where one broke off before it had told;
+    what was paid for what is void is not in it, and counts for ``take_until_budget()`` alone. An empty stream is an
+    answer. Holds the chunks before the content; with ``"continue"`` the text too.
 
     Args:
         streams: a Stream or any Observable of chunks, or a function from messages to one, which is called when its turn
@@ -76,7 +77,7 @@ def fallback_to(
             observer: abc.ObserverBase[ModelResponseStream], scheduler: abc.SchedulerBase | None = None
         ) -> abc.DisposableBase:
             fallback = Fallback(streams, on_partial, asked, worth_it, observer, scheduler)
-            fallback.follow(source)
+            fallback.follow(source, asked)
             return fallback.current
 
         return Observable(subscribe)

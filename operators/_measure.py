@@ -39,7 +39,8 @@ def measure(
     once, before what is downstream learns of the end; with an empty stream too. Times are those at which chunks pass
     here, by a monotonic clock, on virtual time by the scheduler's: a consumer that is slow to ask for the next chunk
     makes its gap long. With ``n > 1`` the chunks of all choices count together. After a restart, and over several
-    answers, the measuring goes on.
+    answers, the measuring goes on. Tokens of answers side by side are exact where ``merge_models()`` or ``tag()`` names
+    them; after a plain merge, whose texts run into one another, they are exact where reported, else an approximation.
 
     What ``on_record`` raises on completion, and ``on_progress`` at any time, ends the stream with ``on_error``; on an
     error and on leaving, where the end is another already, it is logged. Held are up to 256 gaps, then a histogram,

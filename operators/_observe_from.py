@@ -19,16 +19,17 @@ def observe_from(
 
     This makes a Stream; ``publish_to()`` publishes what it gives, in this process or another, before or at the same
     time. Any number may observe one stream, each at its own pace, from anywhere, until the store lets go of it. Each
-    chunk has its id as ``chunk.get("stored_id")``: with ``after=`` that id, one who was cut off gets the rest, and each
-    chunk once.
+    chunk has its id as ``chunk.stored_id``, which is not dumped: with ``after=`` that id, one who was cut off gets the
+    rest, and each chunk once.
 
     An error of this library's comes as what it was, any other as a ``RuntimeError`` that tells of it. A stream that is
     not whole ends in an ``IncompleteStreamError``, whose ``code`` says why: ``"left"``, where the publisher's consumer
     has left; ``"stopped"``; ``"abandoned"``, where the publisher died and its lease is over; ``"lost"``, where the
-    store has lost entries. A store that fails is asked again; where it fails for longer than its patience, the error is
-    an ``APIConnectionError``, after chunks an ``IncompleteStreamError`` with ``code`` ``"unreachable"``. A key that is
-    not there, and an id that none of its chunks has, are a ``NotFoundError``. Holds what it reads at once, 512 chunks
-    at most.
+    store has lost entries; ``"full"``, where it grew larger than its store lets one stream be. A
+    store that fails is asked again; where it fails for longer than its patience, the error is an
+    ``APIConnectionError``, after chunks an ``IncompleteStreamError`` with ``code`` ``"unreachable"``. A key that is not
+    there, and an id that none of its chunks has, are a ``NotFoundError``. Holds what it reads at once, 512 chunks at
+    most.
 
     Args:
         store: a ``MemoryStore`` or a ``RedisStore`` of ``rxllm.stores``.
@@ -45,7 +46,7 @@ def observe_from(
     >>> chunks = as_stream([{"choices": [{"delta": {"content": text}}]} for text in ("Hel", "lo")])
     >>> _ = chunks.pipe(ops.publish_to(store, "greeting")).run()
     >>> first = next(iter(ops.observe_from(store, "greeting")))
-    >>> ops.observe_from(store, "greeting", after=first.get("stored_id")).pipe(ops.accumulate_text()).run()
+    >>> ops.observe_from(store, "greeting", after=first.stored_id).pipe(ops.accumulate_text()).run()
     'lo'
     """
     return followed(store, key, after, wait, chunk_of)

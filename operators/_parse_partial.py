@@ -11,6 +11,7 @@ from reactivex.scheduler import TimeoutScheduler
 
 from rxllm._accumulators._partial_shape import PartialShape, json_part
 from rxllm._accumulators._schemas import PartialSchema
+from rxllm._faults import reason_of
 from rxllm._partial_json import NOTHING, partial_json
 from rxllm._tool_calls import join_text
 from rxllm.exceptions import APIResponseValidationError
@@ -161,7 +162,7 @@ def _whole(target: PartialShape[Any] | PartialSchema, text: str, request: Reques
     try:
         return target.whole(json_part(text))
     except ValueError as error:
-        reason = str(error)
+        reason = reason_of(error)
     raise APIResponseValidationError(
         f"The answer does not fit {target.name}: {reason}",
         body=text,

@@ -39,8 +39,8 @@ def publish_to(
 
     ``store.stop(key)`` cancels the request within a second; since the answer is not whole, this ends in an
     ``IncompleteStreamError``, with ``code`` ``"stopped"``. So it does where the store gave the stream up, as after a
-    partition (``"abandoned"``), or has lost it (``"lost"``). A store that fails for longer than its patience cancels
-    the request, and is an ``APIConnectionError``.
+    partition (``"abandoned"``), has lost it (``"lost"``), or lets no stream grow larger (``"full"``). A store that
+    fails for longer than its patience cancels the request, and is an ``APIConnectionError``.
 
     The store is waited for beside the loop: no event loop is blocked. On a bare Observable, without the loop that a
     Stream brings, it is waited for on the thread of the source. An empty stream is stored as such. Holds what came and

@@ -7,8 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from reactivex import Observable, abc
 from reactivex.disposable import SingleAssignmentDisposable
 
-from rxllm._accumulators._restarting import Restart
-from rxllm.types import Request
+from rxllm.types import Request, Restart
 
 __all__ = [
     "accumulated",

@@ -37,7 +37,8 @@ def take_until_budget(
     reason ``length``, and carries the ``usage`` of what came, ``estimated``, and its ``cost`` where there are prices.
     An answer that ends within the budget passes whole; so does the rest of one that has finished in all choices. Of
     several answers in one stream, as ``run_tools()`` makes it, each counts, and the chunk that follows is that of the
-    last; of answers side by side that ``merge_models()`` or ``tag()`` name, each that has not finished has one.
+    last; of answers side by side that ``merge_models()`` or ``tag()`` name, each that has not finished has one. After a
+    plain merge nothing tells whose text is whose: what is counted of it is an approximation.
 
     Of a budget of tokens, those of the completion count: text, reasoning and tool calls, over all choices, counted
     exactly as they come. Of a cost, the prompt counts too, from the start: where not even that can be paid, nor one

@@ -2,9 +2,8 @@ from collections.abc import Callable
 
 from reactivex import Observable, abc
 
-from rxllm._accumulators._restarting import Restart
 from rxllm.operators._shared import append_text, check_choice, split_half
-from rxllm.types import ModelResponseStream
+from rxllm.types import ModelResponseStream, Restart
 
 __all__ = ["text_deltas"]
 
@@ -22,8 +21,8 @@ def text_deltas(choice: int = 0) -> Callable[[Observable[ModelResponseStream]], 
     text of another choice, give nothing; a stream without text completes empty. An error passes. Where the answer
     begins anew (``chunk.restart``), as below ``fallback_to(on_partial="restart")``, after text was given, an empty text
     says that it is void, the only one that is empty: a loop that prints it prints nothing, and one that has to know
-    looks for it. Its attribute ``restart`` says why. Nothing is held but, where a chunk ends in the middle of a
-    surrogate pair, that half until the other comes.
+    asks ``isinstance(text, Restart)``, of ``rxllm.types``; its ``restart`` says why. Nothing is held but, where a chunk
+    ends in the middle of a surrogate pair, that half until the other comes.
 
     Args:
         choice: the index of the choice.

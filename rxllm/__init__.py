@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rxllm._accumulators._measurement import Measurement
     from rxllm._batch import BatchResult, complete_all
     from rxllm._clients import aclose, close
+    from rxllm._function_tool import function_tool
     from rxllm._tokens import token_counter
 
 __version__ = "0.1.0"
@@ -32,6 +33,7 @@ __all__ = [
     "close",
     "complete_all",
     "completion",
+    "function_tool",
     "token_counter",
 ]
 
@@ -45,6 +47,7 @@ if not TYPE_CHECKING:  # to a type checker it would make anything a name of this
         "aclose": "rxllm._clients",
         "close": "rxllm._clients",
         "complete_all": "rxllm._batch",
+        "function_tool": "rxllm._function_tool",
         "token_counter": "rxllm._tokens",
     }
 

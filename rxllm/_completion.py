@@ -4,7 +4,7 @@ import inspect
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
@@ -37,7 +37,7 @@ def completion(
     stream_options: Mapping[str, Any] | None = None,
     timeout: "float | Timeouts | httpx.Timeout | None" = None,
     max_tokens: int | None = None,
-    tools: Sequence[Mapping[str, Any]] | None = None,
+    tools: Sequence[Mapping[str, Any] | Callable[..., Any]] | None = None,
     tool_choice: str | Mapping[str, Any] | None = None,
     temperature: float | None = None,
     n: int | None = None,
@@ -66,7 +66,7 @@ def completion(
     stream_options: Mapping[str, Any] | None = None,
     timeout: "float | Timeouts | httpx.Timeout | None" = None,
     max_tokens: int | None = None,
-    tools: Sequence[Mapping[str, Any]] | None = None,
+    tools: Sequence[Mapping[str, Any] | Callable[..., Any]] | None = None,
     tool_choice: str | Mapping[str, Any] | None = None,
     temperature: float | None = None,
     n: int | None = None,
@@ -95,7 +95,7 @@ def completion(
     stream_options: Mapping[str, Any] | None = None,
     timeout: "float | Timeouts | httpx.Timeout | None" = None,
     max_tokens: int | None = None,
-    tools: Sequence[Mapping[str, Any]] | None = None,
+    tools: Sequence[Mapping[str, Any] | Callable[..., Any]] | None = None,
     tool_choice: str | Mapping[str, Any] | None = None,
     temperature: float | None = None,
     n: int | None = None,
@@ -123,7 +123,7 @@ def completion(
     stream_options: Mapping[str, Any] | None = None,
     timeout: "float | Timeouts | httpx.Timeout | None" = None,
     max_tokens: int | None = None,
-    tools: Sequence[Mapping[str, Any]] | None = None,
+    tools: Sequence[Mapping[str, Any] | Callable[..., Any]] | None = None,
     tool_choice: str | Mapping[str, Any] | None = None,
     temperature: float | None = None,
     n: int | None = None,
@@ -157,7 +157,8 @@ def completion(
             what keeps a connection alive is no event. ``Timeouts`` sets each apart, and the whole; an ``httpx.Timeout``
             sets connecting (``connect``) and waiting (``read``). By default ``Timeouts()``.
         max_tokens: how many tokens the answer may have at most.
-        tools: the functions that the model may call.
+        tools: the functions that the model may call: dictionaries, or Python functions, which ``function_tool()``
+            describes.
         tool_choice: which of them it is to call, or ``"auto"``, ``"none"``, ``"required"``.
         temperature: how freely it chooses.
         n: how many choices to give.
@@ -296,7 +297,7 @@ async def acompletion(
     stream_options: Mapping[str, Any] | None = None,
     timeout: "float | Timeouts | httpx.Timeout | None" = None,
     max_tokens: int | None = None,
-    tools: Sequence[Mapping[str, Any]] | None = None,
+    tools: Sequence[Mapping[str, Any] | Callable[..., Any]] | None = None,
     tool_choice: str | Mapping[str, Any] | None = None,
     temperature: float | None = None,
     n: int | None = None,
@@ -325,7 +326,7 @@ async def acompletion(
     stream_options: Mapping[str, Any] | None = None,
     timeout: "float | Timeouts | httpx.Timeout | None" = None,
     max_tokens: int | None = None,
-    tools: Sequence[Mapping[str, Any]] | None = None,
+    tools: Sequence[Mapping[str, Any] | Callable[..., Any]] | None = None,
     tool_choice: str | Mapping[str, Any] | None = None,
     temperature: float | None = None,
     n: int | None = None,
@@ -354,7 +355,7 @@ async def acompletion(
     stream_options: Mapping[str, Any] | None = None,
     timeout: "float | Timeouts | httpx.Timeout | None" = None,
     max_tokens: int | None = None,
-    tools: Sequence[Mapping[str, Any]] | None = None,
+    tools: Sequence[Mapping[str, Any] | Callable[..., Any]] | None = None,
     tool_choice: str | Mapping[str, Any] | None = None,
     temperature: float | None = None,
     n: int | None = None,
@@ -516,7 +517,19 @@ def _retries(max_retries: Any, num_retries: Any) -> int:
 def _parameters(given: Secret[dict[str, Any]], provider: Provider) -> dict[str, Any]:
     """What was given, and is no part of the key."""
     hidden = provider.key_parameters
-    return {name: value for name, value in given.get_secret_value().items() if value is not None and name not in hidden}
+    described = _described_tools(given)
+    kept = {name: value for name, value in given.get_secret_value().items() if value is not None and name not in hidden}
+    return {**kept, **described}
+
+
+def _described_tools(given: Secret[dict[str, Any]]) -> dict[str, Any]:
+    """The tools, where there are functions among them."""
+    if not any(map(callable, given.get_secret_value()["tools"] or ())):
+        return {}
+    from rxllm._function_tool import function_tool
+
+    described = [function_tool(tool) if callable(tool) else tool for tool in given.get_secret_value()["tools"]]
+    return {"tools": described}
 
 
 def _key(api_key: Secret[Any], given: Secret[dict[str, Any]], provider: Provider) -> SecretStr | None:

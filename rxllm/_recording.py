@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, cast
 from weakref import finalize
 
+from rxllm._faults import reason_of
 from rxllm._plain import chunk_from, error_from, json_line, plain_chunk, plain_error
 from rxllm._secrets import hidden_parameters
 from rxllm.exceptions import IncompleteStreamError
@@ -142,7 +143,7 @@ class RecordingReader:
             if "error" in line:
                 return at, error_from(line["error"])
         except (TypeError, ValueError) as error:
-            reason = str(error)
+            reason = reason_of(error)
         else:
             if line.get("end") == "completed":
                 return at, None

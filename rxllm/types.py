@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,6 +33,7 @@ __all__ = [
     "PartialToolCall",
     "PromptTokensDetails",
     "Request",
+    "Restart",
     "StreamingChoices",
     "ToolResult",
     "Usage",
@@ -94,7 +95,7 @@ class CompletionTokensDetails(_Shape):
 
 
 class Usage(_Shape):
-    """The tokens of one request. ``estimated`` is true where they were counted here and not reported by the provider.
+    """The tokens of an answer. ``estimated`` is true where they were counted here and not reported by the provider.
 
     >>> Usage(prompt_tokens=3, completion_tokens=4, total_tokens=7).total_tokens
     7
@@ -111,6 +112,16 @@ class Usage(_Shape):
     def cost(self) -> Decimal | float | None:
         """What it cost: exactly, as ``attach_cost()`` finds it, or as the provider says; ``None`` where nobody did."""
         return (self.__pydantic_extra__ or {}).get("cost")
+
+    @property
+    def answers(self) -> int:
+        """Of how many answers it is the sum, as below ``run_tools()``; dumped where it is more than one.
+
+        >>> Usage(total_tokens=7).answers
+        1
+        """
+        answers = (self.__pydantic_extra__ or {}).get("answers")
+        return answers if isinstance(answers, int) and answers > 0 else 1
 
 
 class FunctionDelta(_Shape):
@@ -208,6 +219,12 @@ class ModelResponseStream(_HasResponse):
             choices=[StreamingChoices(index=index, delta=Delta(content=content, **delta), finish_reason=finish_reason)]
         )
 
+    @property
+    def stored_id(self) -> str | None:
+        """The id that it has in the store that ``observe_from()`` read it from, for ``after=``; it is not dumped."""
+        # No field, as below, and no extra field, which would be dumped.
+        return self.__dict__.get("stored_id")
+
     # What operators say to whoever is below them stands on chunks without choices, which all others pass over. Extra
     # fields and not fields: the many chunks that have neither pay nothing for them.
 
@@ -234,6 +251,35 @@ class ModelResponseStream(_HasResponse):
     def tool_result(self) -> "ToolResult | None":
         """What came of a tool call that was run here, where this chunk tells of one."""
         return None if self.choices else (self.__pydantic_extra__ or {}).get("tool_result")
+
+
+class Restart(str):
+    """An empty text among those that operators give: what came before it is void, as with ``chunk.restart``.
+
+    Whoever prints or joins texts passes over it; whoever keeps them asks ``isinstance(text, Restart)``. No other text
+    of ``text_deltas()`` is empty, and of ``accumulate_text()`` only that of a stream without any.
+
+    Attributes:
+        restart: why the text begins anew.
+
+    >>> marker = Restart("the connection broke")
+    >>> marker, marker.restart
+    ('', 'the connection broke')
+    """
+
+    __slots__ = ("restart",)
+
+    restart: str
+
+    def __new__(cls, reason: str) -> Self:
+        """An empty text, with the reason."""
+        marker = super().__new__(cls)
+        marker.restart = reason
+        return marker
+
+    def __getnewargs__(self) -> tuple[str]:
+        """What a copy is made of."""
+        return (self.restart,)
 
 
 class Function(_Shape):

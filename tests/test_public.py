@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rxllm
-from rxllm import exceptions, operators, testing, types
+from rxllm import exceptions, notebook, operators, proxy, stores, testing, types
 from rxllm.exceptions import APIError
 from rxllm.providers._errors import response_error
 
@@ -39,6 +39,7 @@ PUBLIC: dict[ModuleType, list[str]] = {
         "close",
         "complete_all",
         "completion",
+        "function_tool",
         "token_counter",
     ],
     exceptions: [
@@ -82,6 +83,7 @@ PUBLIC: dict[ModuleType, list[str]] = {
         "PartialToolCall",
         "PromptTokensDetails",
         "Request",
+        "Restart",
         "StreamingChoices",
         "ToolResult",
         "Usage",
@@ -134,6 +136,9 @@ PUBLIC: dict[ModuleType, list[str]] = {
         "hot_chunks",
         "tool_call",
     ],
+    notebook: ["marbles", "show", "timeline"],
+    proxy: ["ProxyRequest", "create_app", "to_sse"],
+    stores: ["MemoryStore", "RedisStore", "StreamStore"],
 }
 NAMES = [(module, name) for module, names in PUBLIC.items() for name in names]
 ERRORS: list[type[APIError]] = [getattr(exceptions, name) for name in exceptions.__all__]

@@ -47,7 +47,7 @@ class AnswerSpending:
         """Takes the next chunk in."""
         if chunk.choices:
             self.last = chunk
-            self.finishing.add(chunk)
+        self.finishing.add(chunk)
         for choice in chunk.choices:
             for kind, text in _texts(choice.delta):
                 counter = self._counters.get((choice.index, kind))

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from rxllm._accumulators._answer_spending import AnswerSpending
 from rxllm._accumulators._figures import figure
 from rxllm._accumulators._prices import EXACT, Price
-from rxllm._accumulators._usage_sum import usage_of_all
+from rxllm._accumulators._usage_sum import counted_once, usage_of_all
 from rxllm._tokens import FALLBACK, encoding_for, estimate_usage, get_encoding
 from rxllm.types import ModelResponse, ModelResponseStream, Usage
 
@@ -101,7 +101,8 @@ class Spending:
         self._encoding = _encoding(model)
         self._prompt = estimate_usage(model, messages, ModelResponse(), tools).prompt_tokens
         self._current: dict[str | None, AnswerSpending] = {None: self._answer()}
-        self._past: list[AnswerSpending] = []
+        self._past: list[tuple[str | None, AnswerSpending]] = []
+        self._void: list[AnswerSpending] = []
         # Where the provider tells of an answer after its end, while another is under way.
         self._past_by_id: dict[str, AnswerSpending] = {}
         self._past_amount: tuple[Price | None, int | Decimal] | None = None
@@ -133,20 +134,33 @@ class Spending:
                 return
         elif answer.finishing.is_followed_by(chunk):
             self._close(answer)
+            self._past.append((source, answer))
             answer = self._current[source] = self._answer()
         before = answer.counted
         answer.add(chunk)
         self.counted += answer.counted - before
+        if answer.reported is not None and answer.reported.answers > 1:
+            # Those that it takes in may be of other sources, and are before it then.
+            self._current[source] = self._current.pop(source)
 
     def usage(self) -> Usage:
         """What has been spent: as reported, else as counted, and ``estimated``."""
-        return usage_of_all(answer.usage() for answer in (*self._past, *self._current.values()))
+        return usage_of_all(answer.usage() for answer in self._spent())
 
     def amount(self, price: Price | None) -> "int | Decimal":
         """The same as a budget counts it: by its price, else the completions' tokens."""
+        if any(answer.reported is not None and answer.reported.answers > 1 for answer in self._current.values()):
+            return _sum(answer.amount(price) for answer in self._spent())
         if self._past_amount is None or self._past_amount[0] is not price:
-            self._past_amount = price, _sum(answer.amount(price) for answer in self._past)
+            past = self._spent(of_past=True)
+            self._past_amount = price, _sum(answer.amount(price) for answer in past)
         return _sum((self._past_amount[1], *(answer.amount(price) for answer in self._current.values())))
+
+    def _spent(self, *, of_past: bool = False) -> list[AnswerSpending]:
+        """All answers but those that another one's usage takes in."""
+        standing = [*self._past, *(() if of_past else self._current.items())]
+        counts = [(source, 1 if it.reported is None else it.reported.answers) for source, it in standing]
+        return [*self._void, *(standing[place][1] for place in counted_once(counts))]
 
     def _answer(self) -> AnswerSpending:
         return AnswerSpending(self._encoding, self._prompt)
@@ -159,15 +173,18 @@ class Spending:
 
     def _begin_anew(self, source: str | None) -> None:
         """Whoever asks again begins at the first answer: that of this source, or of all where none is told."""
-        void = [source] if source in self._current else list(self._current)
+        void = {source} if source in self._current else set(self._current)
+        self._void += [answer for of, answer in self._past if of in void]
+        self._past = [(of, answer) for of, answer in self._past if of not in void]
         for each in void:
-            self._close(self._current.pop(each))
+            answer = self._current.pop(each)
+            self._close(answer)
+            self._void.append(answer)
         self._current[source] = self._answer()
 
     def _close(self, answer: AnswerSpending) -> None:
         """It is over: another takes its place."""
         answer.close()
-        self._past.append(answer)
         if answer.finishing.id:
             self._past_by_id[answer.finishing.id] = answer
         self._past_amount = None

@@ -13,6 +13,7 @@ class Finishing:
 
     Attributes:
         id: the answer's id, that of its first chunk that has one.
+        ended: whether any choice has begun, and all that have, have finished.
 
     >>> finishing = Finishing()
     >>> for chunk in (ModelResponseStream.of("Hel"), ModelResponseStream.of("lo", finish_reason="stop")):
@@ -21,10 +22,12 @@ class Finishing:
     (False, True)
     """
 
-    __slots__ = ("_unfinished", "id")
+    __slots__ = ("_is_answered", "_unfinished", "ended", "id")
 
     def __init__(self) -> None:
         self._unfinished: dict[int, bool] = {}
+        self._is_answered = False
+        self.ended = False
         self.id = ""
 
     @property
@@ -39,20 +42,27 @@ class Finishing:
     def is_followed_by(self, chunk: ModelResponseStream) -> bool:
         """Whether the answer has ended, and the chunk begins another.
 
-        With content it does. Without any, as with a role, its id has to be another: some servers go on after the end
-        with chunks that say nothing.
+        With content or a role and another id it does. With content and no id to tell by, too; where the id is the same,
+        the result of a tool has to stand between: some servers go on after the end, with white space or nothing.
         """
-        if not self._unfinished or any(self._unfinished.values()):
+        if not self.ended:
             return False
         again = [choice for choice in chunk.choices if choice.index in self._unfinished]
         if not again:
             return False
-        says_so = chunk.id and self.id and chunk.id != self.id
-        return bool(says_so and any(it.finish_reason or it.delta.role for it in again)) or has_content(chunk)
+        if not chunk.id or not self.id or (chunk.id == self.id and self._is_answered):
+            return has_content(chunk)
+        return chunk.id != self.id and (any(it.finish_reason or it.delta.role for it in again) or has_content(chunk))
 
     def add(self, chunk: ModelResponseStream) -> None:
-        """Takes the next chunk of this answer in."""
+        """Takes the next chunk of this answer in, or what came of its calls."""
+        if not chunk.choices and self.ended and chunk.tool_result is not None:
+            self._is_answered = True
+            return
         if not self.id:
             self.id = chunk.id
         for choice in chunk.choices:
-            self._unfinished[choice.index] = not choice.finish_reason and self._unfinished.get(choice.index, True)
+            # Most chunks go on with what is under way.
+            if choice.finish_reason or choice.index not in self._unfinished:
+                self._unfinished[choice.index] = not choice.finish_reason
+                self.ended = not any(self._unfinished.values())

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial, wraps
 from typing import Any, cast
 
-from pydantic import ConfigDict, ValidationError, validate_call
+from pydantic import ConfigDict, validate_call
 from pydantic.errors import PydanticUserError
 from pydantic_core import to_json
 
 from rxllm._assembly import ResponseBuilder
+from rxllm._faults import reason_of
 from rxllm._tool_calls import WaitingCalls
 from rxllm.exceptions import APIResponseValidationError
 from rxllm.types import ChatCompletionMessageToolCall, ModelResponseStream, ToolResult
@@ -147,14 +148,7 @@ def failed_result(call: ChatCompletionMessageToolCall, error: Exception) -> Tool
     if isinstance(error, RefusedCallError):
         return ToolResult(call=call, content=str(error), failed=True)
     name = type(error).__name__
-    if isinstance(error, ValidationError):
-        # As pydantic writes it, but for its addresses, which are many words that help no model.
-        told = "; ".join(
-            f"{'.'.join(map(str, detail['loc'])) or 'arguments'}: {detail['msg']}"
-            for detail in error.errors(include_url=False, include_context=False, include_input=False)
-        )
-    else:
-        told = str(error)
+    told = reason_of(error, "arguments")
     return ToolResult(call=call, content=f"{name}: {told}" if told else name, failed=True)
 
 

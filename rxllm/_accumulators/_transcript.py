@@ -1,7 +1,7 @@
 """What an answer says and comes to, so far: for whoever shows it. No clock in it, and no I/O."""
 
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from rxllm._accumulators._figures import figure
 from rxllm._accumulators._finishing import Finishing
@@ -24,6 +24,7 @@ class Said:
     reasoning: str = ""
     refusal: str = ""
     calls: list[ChatCompletionMessageToolCall] = field(default_factory=list[ChatCompletionMessageToolCall])
+    annotations: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     finish_reason: str | None = None
 
 
@@ -69,6 +70,7 @@ class Transcript:
                 return
             if chunk.tool_result is not None:
                 self._rounds[-1][1].append(chunk.tool_result)
+                self._finishing.add(chunk)
                 return
         elif self._finishing.is_followed_by(chunk):
             # Not where a result has come: a tool runs while the rest of its answer streams.
@@ -138,6 +140,7 @@ def said_in(response: ModelResponse) -> dict[int, Said]:
             reasoning=choice.message.reasoning_content or "",
             refusal=choice.message.refusal or "",
             calls=choice.message.tool_calls or [],
+            annotations=choice.message.annotations or [],
             finish_reason=choice.finish_reason,
         )
         for choice in response.choices

@@ -3,29 +3,43 @@
 ::
 
     {"choices": [{"index": 0, "delta": {"content": "Hel"}}]}
-    {"end": "completed"}        or "left", "stopped", "abandoned"; or {"error": {...}}
+    {"end": "completed"}        or "left", "stopped", "abandoned", "full"; or {"error": {...}}
 """
 
 import json
 from typing import Any, Final, Literal, cast
 
+from rxllm._faults import reason_of
 from rxllm._plain import chunk_from, error_from, json_line, plain_chunk, plain_error
 from rxllm.exceptions import APIResponseValidationError, IncompleteStreamError
 from rxllm.types import ModelResponseStream
 
-__all__ = ["ABANDONED", "COMPLETED", "LEFT", "STOPPED", "chunk_of", "ending_of", "entry_of", "incomplete", "outcome_of"]
+__all__ = [
+    "ABANDONED",
+    "COMPLETED",
+    "FULL",
+    "LEFT",
+    "STOPPED",
+    "chunk_of",
+    "ending_of",
+    "entry_of",
+    "incomplete",
+    "outcome_of",
+]
 
 COMPLETED: Final = b'{"end":"completed"}\n'
 LEFT: Final = b'{"end":"left"}\n'
 STOPPED: Final = b'{"end":"stopped"}\n'
 ABANDONED: Final = b'{"end":"abandoned"}\n'
+FULL: Final = b'{"end":"full"}\n'
 
-_Code = Literal["left", "stopped", "abandoned", "lost"]
+_Code = Literal["left", "stopped", "abandoned", "full", "lost"]
 
 _TOLD: Final[dict[str, str]] = {
     "left": "its publisher's consumer has left before the end",
     "stopped": "it was stopped before its end",
     "abandoned": "its publisher was heard of no more, and has died or lost its connection to the store",
+    "full": "it grew larger than its store lets one stream be",
     "lost": "the store has lost what it had of it",
 }
 
@@ -36,18 +50,21 @@ def entry_of(chunk: ModelResponseStream) -> bytes:
 
 
 def chunk_of(number: str, entry: bytes) -> ModelResponseStream:
-    """The chunk that was kept so; ``chunk.get("stored_id")`` is its id.
+    """The chunk that was kept so; its ``stored_id`` is its id.
 
     Raises:
         APIResponseValidationError: it is none.
 
-    >>> chunk_of("1", entry_of(ModelResponseStream.of("Hel"))).get("stored_id")
+    >>> chunk_of("1", entry_of(ModelResponseStream.of("Hel"))).stored_id
     '1'
     """
     try:
-        return chunk_from({**json.loads(entry), "stored_id": number})
+        chunk = chunk_from(json.loads(entry))
     except (TypeError, ValueError) as error:
-        reason = str(error)
+        reason = reason_of(error)
+    else:
+        vars(chunk)["stored_id"] = number
+        return chunk
     raise APIResponseValidationError(f"Entry {number} of the store is no chunk: {reason}")
 
 

@@ -219,7 +219,40 @@ def test_usages_are_added_up_kind_by_kind() -> None:
     both = usage_of_all([one, other])
     assert both.model_dump(exclude_defaults=True) == {
         "prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}, "cost": Decimal("0.75"), "tier": "flex",
-        "a": 3,
+        "a": 3, "answers": 2,
     }  # fmt: skip
     assert usage_of_all([one, other, Usage()]).cost is None
     assert usage_of_all([one]) is one
+
+
+def test_a_sum_from_above_is_not_added_up_again() -> None:
+    """One that attach_usage() has made: of the answers of one source, or below a merge of all; the void stay spent."""
+    price = Prices({"input": 0, "output": 1_000_000}).of("")
+    total = ModelResponseStream(usage=Usage.model_validate({"completion_tokens": 7, "answers": 2}))
+    one = [of("Hello", finish_reason="stop"), public(3, 4)]
+    anew = ModelResponseStream.restarting("broke")
+    sides = [*named("", *one, source="a"), *named("", *one, source="b")]
+    for chunks, whole in (
+        ([*one, *one, total], 7),
+        ([*one, anew, *one, *one, total], 4 + 7),
+        ([*one, *one, *one, total], 4 + 7),
+        ([*one, *one, total, *one], 4 + 7),
+        ([*sides, *named("", total, source="a")], 7),
+        ([*sides, *named("", total, source="b")], 7),
+    ):
+        spending = Spending("gpt-4")
+        for chunk in chunks:
+            spending.add(chunk)
+        assert spending.usage().completion_tokens == spending.amount(None) == spending.amount(price) == whole
+
+
+def test_of_a_merge_without_names_what_is_reported_is_exact() -> None:
+    """What is counted is not: nothing tells whose text a piece is. With names it is."""
+    a = named("a", of("un"), of("able"), of(finish_reason="stop"))
+    b = named("b", of("re"), of("do"), of(finish_reason="stop"))
+    mixed = [chunk for pair in zip(a, b, strict=True) for chunk in pair]
+    usage = spent(*mixed, *named("a", public(3, 5)), *named("b", public(3, 7)))
+    assert usage.completion_tokens == 12
+    assert spent(*mixed).completion_tokens == 4
+    exact = [*named("a", *a, source="a"), *named("b", *b, source="b")]
+    assert spent(*(exact[at] for at in (0, 3, 1, 4, 2, 5))).completion_tokens == 2

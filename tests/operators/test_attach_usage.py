@@ -7,10 +7,18 @@ import pytest
 import reactivex as rx
 from reactivex.testing import ReactiveTest, TestScheduler
 
+from rxllm import Measurement
 from rxllm import operators as ops
 from rxllm._tokens import count_prompt, count_text, count_tools, get_encoding
 from rxllm.exceptions import IncompleteStreamError
-from rxllm.types import Message, ModelResponseStream, StreamingChoices, Usage
+from rxllm.types import (
+    ChatCompletionMessageToolCall,
+    Message,
+    ModelResponseStream,
+    StreamingChoices,
+    ToolResult,
+    Usage,
+)
 from tests.operators.sources import asked, call_piece, calling, collect, failure, items, notifications, of, reported
 
 PROMPT = [{"role": "user", "content": "Greet me"}]
@@ -292,3 +300,51 @@ def test_a_chunk_of_its_own_does_not_come_after_an_error() -> None:
     seen, _ = failure(rx.concat(rx.of(of("Hello")), rx.throw(error)).pipe(ops.attach_usage("gpt-4", own_chunk=True)))
     assert seen == [of("Hello")]
     assert completed(error.usage) == 1
+
+
+TOLD = reported(prompt_tokens=10, completion_tokens=2, total_tokens=12)
+RESULT = ModelResponseStream.of_tool(ToolResult(call=ChatCompletionMessageToolCall(id="a"), content="18 degrees"))
+TWO_ANSWERS = [
+    calling(call_piece("{}", index=0, id="a", name="weather"), finish_reason="tool_calls"),
+    *(TOLD, RESULT, of("Warm"), of(finish_reason="stop"), TOLD),
+]
+
+
+def test_of_several_answers_the_last_chunk_carries_the_sum() -> None:
+    """As below run_tools(); whoever is below counts none of it twice."""
+    last = items(ops.attach_usage(), *TWO_ANSWERS)[-1]
+    assert last.usage is not None
+    assert (last.usage.prompt_tokens, last.usage.completion_tokens, last.usage.answers) == (20, 4, 2)
+    prices = {"input": 1_000_000, "output": 0}
+    chunks = rx.of(*TWO_ANSWERS)
+    for more in (ops.attach_usage(), ops.attach_usage(own_chunk=True), ops.attach_cost(prices)):
+        again = collect(chunks.pipe(ops.attach_usage(), more))[-1].usage
+        assert again is not None
+        assert (again.total_tokens, again.answers) == (24, 2)
+    (response,) = collect(chunks.pipe(ops.attach_cost(prices), ops.build_response()))
+    assert response.usage is not None
+    assert (response.usage.total_tokens, response.usage.cost) == (24, 20)
+    measured: list[Measurement] = []
+    collect(chunks.pipe(ops.attach_usage(), ops.measure(measured.append)))
+    assert [record.tokens for record in measured] == [4]
+
+
+def test_what_came_of_a_tool_is_not_held_back() -> None:
+    """It is shown as it is there, however long the next answer takes."""
+    seen: list[ModelResponseStream] = []
+    source: rx.Subject[ModelResponseStream] = rx.Subject()
+    source.pipe(ops.attach_usage()).subscribe(seen.append)
+    for chunk in TWO_ANSWERS[:3]:
+        source.on_next(chunk)
+    assert seen == TWO_ANSWERS[:3]
+
+
+def test_a_chunk_of_its_own_has_the_sum() -> None:
+    """Where each answer has its public one, that of a further answer is the sum so far; else one is added."""
+    public = ModelResponseStream(usage=Usage(total_tokens=12))
+    both = [public if chunk is TOLD else chunk for chunk in TWO_ANSWERS]
+    seen = items(ops.attach_usage(own_chunk=True), *both)
+    assert [chunk.usage.total_tokens for chunk in seen if chunk.usage] == [12, 24]
+    seen = items(ops.attach_usage(own_chunk=True), *both[:-1], TOLD)
+    assert [chunk.usage.total_tokens for chunk in seen if chunk.usage] == [12, 24]
+    assert len(seen) == len(both) + 1

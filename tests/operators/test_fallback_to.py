@@ -13,6 +13,7 @@ from reactivex.testing import ReactiveTest, TestScheduler
 import rxllm
 from rxllm import ModelResponseStream, Stream
 from rxllm import operators as ops
+from rxllm._tokens import estimate_usage
 from rxllm.exceptions import (
     APIConnectionError,
     APIError,
@@ -21,8 +22,9 @@ from rxllm.exceptions import (
     IncompleteStreamError,
     RateLimitError,
 )
+from rxllm.types import Choices, Message, ModelResponse, Usage
 from tests.consume import WAYS
-from tests.operators.sources import asked, call_piece, calling, collect, failure, notifications, of
+from tests.operators.sources import asked, call_piece, calling, collect, failure, notifications, of, reported
 from tests.server import Answering, Server, chunk, texts
 
 on_next, on_error, on_completed = ReactiveTest.on_next, ReactiveTest.on_error, ReactiveTest.on_completed
@@ -45,6 +47,11 @@ def falling(*streams: list[Any], disposed: float = 1000, **options: Any) -> tupl
 def breaking(*chunks: ModelResponseStream, error: Exception = DOWN) -> Chunks:
     """A source that gives these and fails."""
     return rx.concat(rx.of(*chunks), rx.throw(error))
+
+
+def whole(text: str) -> ModelResponse:
+    """An answer that is this text."""
+    return ModelResponse(choices=[Choices(message=Message(content=text))])
 
 
 @each_policy
@@ -218,6 +225,62 @@ def test_a_continuation_that_gives_nothing_leaves_it_to_the_next() -> None:
     chunks = collect(breaking(of("Once")).pipe(ops.fallback_to(make, make, on_partial="continue", messages=HI)))
     assert texts(chunks) == ["Once", " upon"]
     assert make.messages[0] == make.messages[1]
+
+
+def told(tokens: int) -> ModelResponseStream:
+    """What a provider says that it has used."""
+    return reported(prompt_tokens=10, completion_tokens=tokens, total_tokens=10 + tokens)
+
+
+def test_a_continuation_has_the_usage_of_all_that_gave_a_part() -> None:
+    """What was reported, else counted; a request that was refused before it gave anything has cost nothing."""
+    refused = asked(rx.throw(BadRequestError("Prefilling is not supported")), model="gpt-4", messages=HI)
+    for source, first in (
+        (breaking(of("Once"), told(5)), Usage(prompt_tokens=10, completion_tokens=5)),
+        (asked(breaking(of("Once")), model="gpt-4", messages=HI), estimate_usage("gpt-4", HI, whole("Once"))),
+    ):
+        make = Asked(refused, asked(rx.of(of(" upon"), STOP, told(1)), model="gpt-4", messages=HI))
+        going_on = source.pipe(ops.fallback_to(make, make, on_partial="continue", messages=HI))
+        usage = collect(going_on.pipe(ops.attach_usage("gpt-4", HI)))[-1].usage
+        assert usage is not None
+        assert usage.prompt_tokens == first.prompt_tokens + 10
+        assert usage.completion_tokens == first.completion_tokens + 1
+        assert (usage.estimated, usage.answers) == (first.estimated, 1)
+
+
+def test_where_the_continuation_reports_none_all_is_counted() -> None:
+    """With the prompt of each, the second of which ends with the text so far."""
+    source = asked(breaking(of("Once ")), model="gpt-4", messages=HI)
+    make = Asked(*[rx.of(of("upon"), STOP)] * 2)
+    going_on = source.pipe(ops.fallback_to(make, on_partial="continue"))
+    (response,), chunks = (
+        collect(going_on.pipe(ops.build_response())),
+        collect(going_on.pipe(ops.attach_usage("gpt-4", HI))),
+    )
+    for usage in (response.usage, chunks[-1].usage):
+        first = estimate_usage("gpt-4", HI, whole("Once "))
+        second = estimate_usage(None, [*HI, {"role": "assistant", "content": "Once"}], whole("upon"))
+        assert usage is not None
+        assert usage.estimated
+        assert usage.prompt_tokens == first.prompt_tokens + second.prompt_tokens
+        assert usage.completion_tokens == first.completion_tokens + second.completion_tokens
+
+
+def test_an_error_after_a_continuation_has_the_usage_of_both() -> None:
+    """Where attach_usage() stands above, with the cost."""
+    source = breaking(of("Once"), told(5), error=APIConnectionError("The line is down"))
+    make = Asked(breaking(of(" upon"), told(1), error=IncompleteStreamError("cut off")).pipe(ops.attach_usage()))
+    _, error = failure(source.pipe(ops.fallback_to(make, on_partial="continue", messages=HI)))
+    assert isinstance(error, IncompleteStreamError)
+    assert error.usage == Usage(prompt_tokens=20, completion_tokens=6, total_tokens=26)
+
+
+def test_what_is_void_is_in_no_usage() -> None:
+    """What had been gone on from with it, where a later stream begins anew."""
+    make = Asked(breaking(of(" upon"), of("x", index=1), told(1)), rx.of(of("Hel"), STOP, told(3)))
+    source = breaking(of("Once"), told(5))
+    going_on = source.pipe(ops.fallback_to(make, make, on_partial="continue", messages=HI))
+    assert collect(going_on.pipe(ops.build_response()))[0].usage == told(3).reported_usage
 
 
 @pytest.mark.parametrize(

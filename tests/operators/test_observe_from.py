@@ -1,6 +1,8 @@
 """observe_from: what is published in a store, as a Stream like any other."""
 
 import asyncio
+import copy
+import pickle
 import threading
 from decimal import Decimal
 from typing import Any
@@ -17,7 +19,7 @@ from rxllm.exceptions import APIResponseValidationError, GuardrailError, Incompl
 from rxllm.stores import MemoryStore
 from rxllm.types import ChatCompletionMessageToolCall, ToolResult, Usage
 from tests.consume import WAYS, by_async_for, by_for
-from tests.operators.sources import of, reported
+from tests.operators.sources import collect, of, reported
 from tests.server import PATIENCE
 
 each_way = pytest.mark.parametrize("way", WAYS)
@@ -59,10 +61,13 @@ def test_chunks_come_back_as_they_were() -> None:
     ]
     publish(store, *chunks)
     again = by_for(ops.observe_from(store, "a"))
-    assert [chunk.get("stored_id") for chunk in again] == list("123456")
-    assert [{**chunk.model_dump(), "stored_id": None} for chunk in again] == [
-        {**chunk.model_dump(), "stored_id": None} for chunk in chunks
-    ]
+    assert [chunk.stored_id for chunk in again] == list("123456")
+    assert [chunk.model_dump() for chunk in again] == [chunk.model_dump() for chunk in chunks]
+    (response,) = collect(rx.of(*again).pipe(ops.build_response()))
+    assert "stored_id" not in response
+    assert "stored_id" not in again[0].model_dump_json() + repr(again[0])
+    for copied in (again[0].model_copy(), copy.deepcopy(again[0]), pickle.loads(pickle.dumps(again[0]))):  # noqa: S301
+        assert (copied.stored_id, copied) == ("1", chunks[0])
     assert again[1].restart == "the connection broke"
     assert again[2].tool_result is not None
     assert again[4].reported_usage == chunks[4].reported_usage
@@ -219,7 +224,7 @@ def test_it_is_a_source_for_operators() -> None:
     observed = ops.observe_from(first, "a", after="1")
     assert isinstance(observed, Stream)
     assert observed.pipe(ops.publish_to(second, "b"), ops.accumulate_text()).run() == "lo"
-    assert [chunk.get("stored_id") for chunk in ops.observe_from(second, "b")] == ["1"]
+    assert [chunk.stored_id for chunk in ops.observe_from(second, "b")] == ["1"]
     assert as_stream(observed) is observed
 
 

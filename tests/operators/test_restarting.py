@@ -12,9 +12,8 @@ import reactivex as rx
 
 from rxllm import ModelResponseStream
 from rxllm import operators as ops
-from rxllm._accumulators._restarting import Restart
 from rxllm.exceptions import APIResponseValidationError
-from rxllm.types import ChatCompletionMessageToolCall, ToolResult
+from rxllm.types import ChatCompletionMessageToolCall, Restart, ToolResult
 from tests.operators.sources import Operator, call_piece, calling, collect, failure, items, of, reported
 
 RESTART = ModelResponseStream.restarting("the connection broke")
@@ -64,7 +63,8 @@ def test_every_text_after_it_is_of_what_follows() -> None:
 def test_an_empty_text_says_that_what_was_given_is_void(make: Callable[[], Operator[str]]) -> None:
     """It has the reason; where nothing had been given there is nothing to say."""
     seen = items(make(), *VOID, *REST)
-    assert [getattr(text, "restart", None) for text in seen if not text] == ["the connection broke"]
+    assert [text.restart for text in seen if isinstance(text, Restart)] == ["the connection broke"]
+    assert [isinstance(text, Restart) for text in seen if not text] == [True]
     assert "".join(seen[:2]) == "Once upon " + ("\ud83d" if make is ops.accumulate_text else "")
     assert items(make(), of("no", index=1), RESTART, of("Hel")) == ["Hel"]
     assert items(make(), of("a"), RESTART, RESTART, of("b")) == ["a", "", "b"]
@@ -75,7 +75,8 @@ def test_the_marker_is_a_text_like_any_other() -> None:
     (_, marker, *_) = items(ops.text_deltas(), of("a"), RESTART)
     assert (f"{marker}", marker == "", json.dumps(marker), isinstance(marker, Restart)) == ("", True, '""', True)
     for again in (copy.copy(marker), copy.deepcopy(marker), pickle.loads(pickle.dumps(marker))):  # noqa: S301  ours
-        assert (again, getattr(again, "restart", None)) == ("", "the connection broke")
+        assert isinstance(again, Restart)
+        assert (again, again.restart) == ("", "the connection broke")
 
 
 def test_the_count_begins_anew() -> None:

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -581,3 +582,40 @@ def test_a_coroutine_is_no_stream() -> None:
     chunks = rxllm.as_stream([calling(call_piece("{}", index=0, id="a", name="f"), finish_reason="tool_calls")])
     with pytest.raises(TypeError, match="no coroutine"):
         chunks.pipe(ops.run_tools({"f": int}, send=send, messages=[])).run()  # type: ignore[arg-type]
+
+
+def test_below_it_the_response_is_the_last_and_its_usage_that_of_all() -> None:
+    """With its cost, by one table of prices or by that of each model."""
+    tools = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
+
+    def send(messages: list[Any]) -> Stream[ModelResponseStream]:
+        extra = {"delay": 0}
+        return rxllm.completion("sim/story", messages, stream=True, tools=tools, max_tokens=8, extra_body=extra)
+
+    asking = send([{"role": "user", "content": "What is the weather?"}])
+    each: list[Any] = []
+
+    def note(chunk: ModelResponseStream) -> None:
+        if chunk.usage is not None:
+            each.append(chunk.usage)
+
+    prices = {"input": 1, "output": 2}
+    pipeline = asking.pipe(
+        ops.attach_cost(prices),
+        ops.run_tools({"get_weather": str}, send=lambda messages: send(messages).pipe(ops.attach_cost(prices))),
+        rx_ops.do_action(note),
+        ops.attach_usage(),
+        ops.build_response(),
+    )
+    response = pipeline.run()
+    assert response.choices[0].finish_reason != "tool_calls"
+    usage = response.usage
+    assert usage is not None
+    assert len(each) == usage.answers == 2
+    assert usage.total_tokens == sum(one.total_tokens for one in each)
+    assert usage.cost == sum(one.cost for one in each)
+    costing = asking.pipe(ops.run_tools({"get_weather": str}, send=send), ops.attach_cost(prices)).run().usage
+    assert costing is not None
+    # Ids of calls are of other tokens each time, and part of the prompt.
+    assert (costing.completion_tokens, costing.answers) == (usage.completion_tokens, 2)
+    assert costing.cost == Decimal(costing.prompt_tokens + 2 * costing.completion_tokens) / 1_000_000

@@ -139,7 +139,7 @@ def test_one_process_publishes_and_others_observe(connected: RedisStore, running
         assert observer.result() == (["one", "two", "three"], None)
     for observer in late:
         assert observer.result() == (["two", "three"], None)
-    assert [chunk.get("stored_id") for chunk in ops.observe_from(connected, "a", after="2")] == ["3"]
+    assert [chunk.stored_id for chunk in ops.observe_from(connected, "a", after="2")] == ["3"]
 
 
 def test_a_publisher_that_is_killed_ends_in_a_typed_error(running_redis: RedisServer) -> None:
