@@ -166,6 +166,33 @@ class _Sink(abc.ObserverBase[Any]):
         self._loop.finish(None)
 
 
+class _Ending(abc.ObserverBase[Any]):
+    """The consumer of a loop's own subscription: with its end that is over, and nothing more is read on its account.
+
+    reactivex disposes of what ``subscribe()`` gives, which the thread that called it may not have got yet.
+    """
+
+    def __init__(self, loop: "Loop", observer: abc.ObserverBase[Any]) -> None:
+        self._loop = loop
+        self._observer = observer
+        self.on_next = observer.on_next  # type: ignore[method-assign]
+
+    def on_next(self, value: Any) -> None:
+        """Is the observer's own."""
+
+    def on_error(self, error: Exception) -> None:
+        try:
+            self._observer.on_error(error)
+        finally:
+            self._loop.unsubscribe()
+
+    def on_completed(self) -> None:
+        try:
+            self._observer.on_completed()
+        finally:
+            self._loop.unsubscribe()
+
+
 class Loop(PeriodicScheduler):
     """The rules of a loop, without any waiting. ``pulled`` tells that a consumer takes the items one by one."""
 
@@ -464,7 +491,7 @@ class Loop(PeriodicScheduler):
             if self.subscription.is_disposed:
                 return
             try:
-                disposable = subscribe(observer, self)
+                disposable = subscribe(_Ending(self, observer), self)
             except Exception as error:  # noqa: BLE001  the source's own subscribe function failed
                 observer.on_error(error)
             else:

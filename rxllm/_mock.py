@@ -8,6 +8,7 @@ one whose own is ``None`` really asks.
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeGuard
+from uuid import uuid4
 
 from rxllm._iterables import IterableSource
 from rxllm.exceptions import APIError
@@ -69,9 +70,11 @@ def _from_deltas(deltas: list[Delta | Exception], request: Request) -> Iterator[
     """An answer made of deltas, each choice the same."""
     role: str | None = "assistant"
     reason = "stop"
+    # Each reading is an answer of its own: what adds answers up tells them apart by it.
+    response_id = f"chatcmpl-{uuid4().hex}"
 
     def chunk(choice: StreamingChoices) -> ModelResponseStream:
-        return ModelResponseStream(id="chatcmpl-mock", model=request.wire_model, choices=[choice])
+        return ModelResponseStream(id=response_id, model=request.wire_model, choices=[choice])
 
     for delta in deltas:
         if isinstance(delta, Exception):

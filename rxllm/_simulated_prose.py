@@ -256,7 +256,7 @@ def story(prompt: str, seed: str) -> Iterator[str]:
     >>> "".join(story("A story about the sea", "1")) == "".join(story("A story about the sea", "1"))
     True
     """
-    random = Random(f"{seed}\n{prompt}")  # noqa: S311  prose, no secret
+    random = Random(f"{seed}\n{prompt}".encode("utf-8", "surrogatepass"))  # noqa: S311  prose, no secret
     slots = _cast(random, topic_of(prompt))
     wanted = _words_wanted(prompt)
     brief = wanted is not None and wanted < USUAL_WORDS // 2
@@ -316,7 +316,7 @@ def _plain(value: Any) -> str:
 
 
 def _rows(rows: Sequence[Sequence[str]], prompt: str, seed: str) -> Iterator[str]:
-    random = Random(f"{seed}\n{prompt}")  # noqa: S311  prose, no secret
+    random = Random(f"{seed}\n{prompt}".encode("utf-8", "surrogatepass"))  # noqa: S311  prose, no secret
     slots = _cast(random, topic_of(prompt))
     return _paragraph([_filled(random.choice(row), slots) for row in rows], last=True)
 

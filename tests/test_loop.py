@@ -314,3 +314,36 @@ def test_a_pump_that_is_cancelled_before_it_began(server: Server, ask: Ask) -> N
         assert consuming.cancelled()
 
     asyncio.run(main())
+
+
+class _Slow(Stream[Any]):
+    """A Stream whose subscribe() gives its subscription only once the source is closed."""
+
+    def __init__(self, stream: Stream[Any], closed: threading.Event) -> None:
+        super().__init__(stream._subscribe)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        self._closed = closed
+        self.in_time = False
+
+    def _subscribe_core(self, observer: Any, scheduler: Any = None) -> Any:
+        subscription = super()._subscribe_core(observer, scheduler)
+        self.in_time = self._closed.wait(PATIENCE)
+        return subscription
+
+
+def test_an_end_closes_the_source_though_nobody_has_the_subscription_yet() -> None:
+    """As where the thread that subscribes is slow: a worker is not, and reads no more than was wanted."""
+    closed = threading.Event()
+    read: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        try:
+            while not closed.is_set() and len(read) < 10_000:
+                read.append(len(read))
+                yield read[-1]
+        finally:
+            closed.set()
+
+    stream = _Slow(as_stream(numbers()).pipe(rxops.take(2)), closed)
+    stream.subscribe()
+    assert stream.in_time
+    assert read == [0, 1]

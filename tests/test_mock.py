@@ -238,12 +238,20 @@ def test_two_readings_share_no_chunk() -> None:
     for response in ("Hello", [Delta(content="Hello")], [{"content": "Hello"}], FULL):
         stream = mocked(response)
         first = list(stream)
-        before = [chunk.model_copy(deep=True) for chunk in first]
+        before = [chunk.model_dump(exclude={"id"}) for chunk in first]
         for chunk in first:
             for choice in chunk.choices:
                 choice.delta.content = "changed"
                 choice.delta.thinking_blocks = None
-        assert list(stream) == before
+        assert [chunk.model_dump(exclude={"id"}) for chunk in stream] == before
+
+
+def test_two_readings_are_two_answers() -> None:
+    """Each has an id of its own, that of all its chunks, so that what adds answers up tells them apart."""
+    stream = mocked(["Hel", "lo"])
+    ids = [{chunk.id for chunk in stream} for _ in range(2)]
+    assert [len(each) for each in ids] == [1, 1]
+    assert ids[0] != ids[1]
 
 
 def test_what_was_given_stays_as_it_was() -> None:

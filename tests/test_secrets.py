@@ -23,8 +23,12 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, quote_plus
 
+import botocore
+import h11
+import httpcore
 import httpx
 import pytest
+import reactivex
 import trustme
 from hypothesis import assume, given, strategies
 from rich.console import Console
@@ -33,6 +37,7 @@ from rich.traceback import Traceback
 
 import rxllm
 from rxllm import _secrets
+from rxllm import operators as ops
 from rxllm._exchange import Exchange
 from rxllm._prepare import Call
 from rxllm._secrets import Secrets, hidden_url, unframed
@@ -47,7 +52,10 @@ from tests.showing import KEYS, assert_hidden, assert_says_nothing, forms
 
 ROOT = Path(__file__).resolve().parents[1]
 MESSAGES = [{"role": "user", "content": "Hello"}]
-LIBRARIES = ("/rxllm/", "/operators/", "/httpx/", "/httpcore/", "/h11/", "/botocore/", "/reactivex/")
+# By where they are: the clone may be in a folder of one of these names, and the tests with it.
+LIBRARIES = tuple(
+    f"{Path(str(library.__file__)).parent}/" for library in (rxllm, ops, httpx, httpcore, h11, botocore, reactivex)
+)
 
 every_key = pytest.mark.parametrize("key", KEYS)
 

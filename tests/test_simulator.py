@@ -169,6 +169,8 @@ def test_lone_surrogate_does_not_break_the_wire(client: httpx.Client) -> None:
     content = json.dumps(body_of("x")).replace('"x"', '"a\\ud83d"')
     response = client.post("/chat/completions", content=content)
     assert response.json()["choices"][0]["message"]["content"] == "a\N{REPLACEMENT CHARACTER}"
+    told = client.post("/chat/completions", content=content.replace("echo", "story")).json()
+    assert told["choices"][0]["finish_reason"] == "stop"
 
 
 @settings(max_examples=80)

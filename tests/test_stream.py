@@ -3,7 +3,8 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import reactivex as rx
@@ -14,6 +15,7 @@ from reactivex.internal.exceptions import SequenceContainsNoElementsError
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 from reactivex.subject import Subject
 
+import rxllm
 from rxllm import ModelResponseStream, Stream, as_stream
 from rxllm import operators as ops
 from rxllm.exceptions import APIError, IncompleteStreamError
@@ -21,6 +23,7 @@ from tests.consume import WAYS, by_async_for, by_for, when_subscribed
 from tests.server import PATIENCE, Answering, Server, chunk, texts
 
 Ask = Callable[..., Stream[ModelResponseStream]]
+LIBRARY = Path(rxllm.__file__).parent
 every_way = pytest.mark.parametrize("consume", WAYS.values(), ids=WAYS.keys())
 
 
@@ -561,12 +564,26 @@ def _frames(error: BaseException) -> Iterator[dict[str, Any]]:
     """The locals of each frame of the library in a traceback, as rich and pytest would print them."""
     traceback = error.__traceback__
     while traceback is not None:
-        if "/rxllm/" in traceback.tb_frame.f_code.co_filename:
+        # By where it is: the clone may be in a folder of that name, and the tests with it.
+        if Path(traceback.tb_frame.f_code.co_filename).is_relative_to(LIBRARY):
             yield {name: repr(value) for name, value in traceback.tb_frame.f_locals.items()}
         traceback = traceback.tb_next
 
 
 # -- 8: composing
+
+
+def test_pipe_names_what_is_no_operator(ask: Ask) -> None:
+    """What is no function, and what returns nothing to go on with; the last may be a function of any kind."""
+
+    def forgot(source: Observable[ModelResponseStream]) -> None:
+        source.pipe(ops.take_chunks(1))
+
+    with pytest.raises(TypeError, match="takes operators, which are functions from an Observable, not None"):
+        ask().pipe(cast("Any", None))
+    with pytest.raises(TypeError, match=r"go on with <function .*text_deltas.*: what is before it returned None"):
+        ask().pipe(cast("Any", forgot), ops.text_deltas())
+    assert ask().pipe(forgot) is None
 
 
 def test_pipe_gives_streams(ask: Ask) -> None:
