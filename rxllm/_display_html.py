@@ -5,6 +5,7 @@ or runs. What a code host strips, styles, is not needed to read it.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from html import escape
@@ -19,11 +20,16 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
 __all__ = [
-    "body", "calls_table", "code_block", "folded", "heading", "members_table", "rendered", "shortened", "side_by_side",
-    "small", "warning", "wellformed",
+    "body", "calls_table", "code_block", "folded", "formulas_in", "heading", "members_table", "rendered", "shortened",
+    "side_by_side", "small", "sources", "warning", "wellformed",
 ]  # fmt: skip
 
+# MathJax, by its versions 2 and 3: what it does not look at, and what it typesets within that.
+_IGNORED: Final = "tex2jax_ignore mathjax_ignore"
+_TYPESET: Final = "tex2jax_process mathjax_process"
 _LEFT: Final = "text-align:left;vertical-align:top"
+_SUMMARY: Final = "display:list-item;cursor:pointer"
+"""With the triangle that says that it opens, which the classic notebook takes away."""
 _LONGEST: Final = 2_000
 """Characters that one cell of a table, or one line, shows at most."""
 
@@ -43,7 +49,8 @@ def rendered(markdown: str) -> str:
 
 def folded(title: str, html: str, *, is_open: bool) -> str:
     """What can be folded away, and is but while it is the newest."""
-    return f"<details{' open' if is_open else ''}><summary><i>{_text(title)}</i></summary>\n{html}</details>\n"
+    summary = f'<summary style="{_SUMMARY}"><i>{_text(title)}</i></summary>'
+    return f"<details{' open' if is_open else ''}>{summary}\n{html}</details>\n"
 
 
 def calls_table(calls: Sequence[ChatCompletionMessageToolCall], results: Sequence[ToolResult] = ()) -> str:
@@ -87,13 +94,20 @@ def side_by_side(columns: Sequence[tuple[str, str]]) -> str:
     """Columns, each with a heading and its HTML, at the same width."""
     width = f"width:{100 / max(len(columns), 1):.4g}%"
     cells = "".join(f'<th style="{_LEFT};{width}">{_text(label)}</th>' for label, _ in columns)
-    bodies = "".join(f'<td style="{_LEFT};overflow-wrap:anywhere">{html}</td>' for _, html in columns)
-    return f'<table style="width:100%;table-layout:fixed"><tr>{cells}</tr>\n<tr>{bodies}</tr></table>\n'
+    bodies = "".join(f'<td style="{_LEFT}">{html}</td>' for _, html in columns)
+    return body(f'<table style="width:100%;table-layout:fixed"><tr>{cells}</tr>\n<tr>{bodies}</tr></table>\n')
 
 
 def body(html: str) -> str:
-    """Everything that one Stream shows: what has no place to break is broken anywhere."""
-    return f'<div style="overflow-wrap:anywhere">{html}</div>'
+    """All that is shown: what has no place to break is broken anywhere, and no sum of money is taken for a formula."""
+    # A blank line, as in code, would end the HTML where it stands in Markdown, as nbconvert writes it.
+    whole = re.sub(r"\n(?=[ \t]*\n)", "&#10;", html)
+    return f'<div class="{_IGNORED}" style="overflow-wrap:anywhere">{whole}</div>'
+
+
+def formulas_in(html: str) -> int:
+    """How many formulas a front end will typeset."""
+    return html.count(_TYPESET)
 
 
 def heading(text: str) -> str:
@@ -107,8 +121,28 @@ def small(text: str) -> str:
 
 
 def warning(text: str) -> str:
-    """A line of more weight."""
-    return f'<p style="color:#d33"><b>{_text(text)}</b></p>\n'
+    """A line of more weight, with a mark of red: there is no red that can be read well on light and on dark."""
+    return f'<p style="border-left:4px solid #d33;padding-left:0.6em"><b>{_text(text)}</b></p>\n'
+
+
+def sources(annotations: Iterable[Mapping[str, Any]]) -> str:
+    r"""The pages that an answer cites, in their order, each once.
+
+    >>> sources([{"type": "url_citation", "url_citation": {"url": "https://example.org/", "title": "A page"}}])
+    '<p><i>Sources:</i></p>\n<ol><li><a href="https://example.org/">A page</a></li></ol>\n'
+    """
+    titles: dict[str, str] = {}
+    for annotation in annotations:
+        cited: Any = annotation.get("url_citation")
+        if isinstance(cited, dict):
+            page = cast("dict[str, Any]", cited)
+            titles.setdefault(str(page.get("url")), str(page.get("title") or page.get("url")))
+    items = "".join(
+        f'<li><a href="{escape(wellformed(url))}">{_text(title)}</a></li>'
+        for url, title in titles.items()
+        if url.startswith(("https://", "http://"))
+    )
+    return f"<p><i>Sources:</i></p>\n<ol>{items}</ol>\n" if items else ""
 
 
 def shortened(text: str) -> str:
@@ -129,11 +163,13 @@ def wellformed(text: str) -> str:
 def _markdown() -> "MarkdownIt":
     try:
         from markdown_it import MarkdownIt
+
+        from rxllm._display_math import with_mathematics
     except ImportError:
         raise missing_extra("Showing a Stream in a notebook", "notebook") from None
     # Without images: those of somebody else would be loaded, and tell who reads.
     parser = MarkdownIt("commonmark", {"html": False, "highlight": _highlighted})
-    return parser.enable(["table", "strikethrough"]).disable("image")
+    return with_mathematics(parser.enable(["table", "strikethrough"]).disable("image"), _TYPESET)
 
 
 def _highlighted(code: str, language: str, _: str) -> str:

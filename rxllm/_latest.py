@@ -1,15 +1,18 @@
-"""An operator for whatever shows things to people: the newest item, and no more often than they can see."""
+"""Operators for whatever shows things to people: no more often than they can see, and though nothing comes."""
 
 import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
+import reactivex as rx
 from reactivex import Observable, abc
+from reactivex import operators as ops
 from reactivex.disposable import CompositeDisposable, SerialDisposable
 from reactivex.scheduler import TimeoutScheduler
+from reactivex.subject import Subject
 
-__all__ = ["latest_every"]
+__all__ = ["latest_every", "ticking"]
 
 _T = TypeVar("_T")
 
@@ -73,3 +76,27 @@ def latest_every(seconds: float | Callable[[], float]) -> Callable[[Observable[_
         return Observable(subscribe)
 
     return latest_of
+
+
+def ticking(seconds: float) -> Callable[[Observable[None]], Observable[None]]:
+    """One more each so many seconds until the end, for what tells how long it has been waiting.
+
+    ::
+
+        items   --o-----------o-|
+                 ticking(4)
+        items   --o-o---o---o-o-|
+    """
+
+    def ticks_of(source: Observable[None]) -> Observable[None]:
+        def subscribe(
+            observer: abc.ObserverBase[None], scheduler: abc.SchedulerBase | None = None
+        ) -> abc.DisposableBase:
+            over = Subject[None]()
+            ticks = rx.interval(seconds).pipe(ops.map(lambda _: None), ops.take_until(over))
+            items = source.pipe(ops.do_action(on_completed=lambda: over.on_next(None)))
+            return rx.merge(items, ticks).subscribe(observer, scheduler=scheduler)
+
+        return Observable(subscribe)
+
+    return ticks_of

@@ -9,7 +9,6 @@ from pydantic import BaseModel
 from reactivex import Observable, abc
 
 from rxllm._accumulators._figures import figure
-from rxllm._accumulators._restarting import Restart
 from rxllm._accumulators._transcript import Round, Transcript, said_in
 from rxllm._display_html import (
     calls_table,
@@ -20,11 +19,12 @@ from rxllm._display_html import (
     rendered,
     shortened,
     small,
+    sources,
     warning,
     wellformed,
 )
 from rxllm._tool_calls import join_text
-from rxllm.types import ChatCompletionMessageToolCall, CodeBlock, ModelResponse, ModelResponseStream
+from rxllm.types import ChatCompletionMessageToolCall, CodeBlock, ModelResponse, ModelResponseStream, Restart
 
 __all__ = ["Shown"]
 
@@ -143,8 +143,15 @@ class Shown:
         return wellformed("\n".join(filter(None, parts)))
 
     @property
+    def is_over(self) -> bool:
+        """Whether it has ended, in any way."""
+        return self._ended is not None
+
+    @property
     def figures(self) -> str:
         """What it comes to, in one line."""
+        if not self._count and self._ended is None:
+            return f"waiting{f' for {self._model}' if self._model else ''}, {self._now - self._begun:.0f} s"
         if len(self._answers) == 1:
             (answer,) = self._answers.values()
             return answer.figures(self._now)
@@ -198,6 +205,7 @@ class Shown:
                     parts.append(folded("Reasoning", rendered(said.reasoning), is_open=is_newest))
                 parts.append(rendered(said.text) if said.text else "")
                 parts.append(f"<p><i>Refused:</i></p>\n{rendered(said.refusal)}" if said.refusal else "")
+                parts.append(sources(said.annotations))
                 parts.append(calls_table(said.calls, each.results))
         return parts
 

@@ -1,12 +1,17 @@
 """Streams in a notebook: what the extra ``notebook`` is for.
 
-A Stream as the last line of a cell sends its request, and shows the answer as it comes: rendered Markdown, reasoning
-folded away, tool calls as tables, and a line of figures. It is drawn at most thirty times a second, however fast the
-chunks come. Interrupting the kernel cancels the request, and the saved notebook keeps what had come. A Stream of other
-items shows these: texts as one text, tool calls as a table, of objects the newest. An error of this library's is shown
-below what had come, and does not end the run of the notebook; ``stream.run()`` raises it. Any other, as one of a
-function of yours in a pipeline, is raised as well. Nothing else that shows a Stream, as ``repr`` and completion by Tab,
-sends a request. On a terminal, IPython prints the text as it comes.
+A Stream as the last line of a cell sends its request, and shows the answer as it comes: rendered Markdown with its
+formulas, reasoning folded away, tool calls as tables, and a line of figures; while nothing comes, for how long. It is
+drawn at most thirty times a second, however fast the chunks come, and less often the more there is to draw. A Stream of
+other items shows these: texts as one text, tool calls as a table, of objects the newest.
+
+Interrupting the kernel cancels the request, and the saved notebook keeps what had come. (A cell that awaits, Jupyter
+interrupts when the next chunk comes.) An error of this library's is shown below what had come, and does not end the run
+of the notebook; ``stream.run()`` raises it. Any other, as one of a function of yours in a pipeline, is raised as well.
+
+Nothing else that shows a Stream sends a request: no ``repr``, no completion by Tab, no debugger. A Stream that is shown
+a second time sends a second one. On a terminal, IPython prints the text as it comes. A front end that shows nothing
+anew, as the Qt console, shows how it began: loop over the Stream there.
 
 ``marbles(pipeline)`` runs a pipeline and draws what went through each of its operators; ``timeline(stream, ...)``
 plots when the chunks came. Both give a picture, which a cell shows; ``picture.save("picture.svg")`` makes a file of it.
@@ -48,6 +53,7 @@ def show(*streams: Observable[Any], labels: Sequence[str] | None = None) -> None
     Hi
     (3 chunks, ...
     """
+    __tracebackhide__ = True
     given: Any = streams
     for stream in given:
         if not isinstance(stream, Observable):

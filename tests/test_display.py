@@ -40,6 +40,7 @@ class Ran:
 
     status: str = ""
     error: str = ""
+    traceback: str = ""
     printed: str = ""
     seconds: float = 0.0
     drawings: list[Message] = field(default_factory=list[Message])
@@ -90,6 +91,7 @@ class Kernel:
                 ran.outputs.append(content["data"])
             elif kind == "error":
                 ran.error = f"{content['ename']}: {content['evalue']}"
+                ran.traceback = "\n".join(content["traceback"])
             elif kind == "status" and content["execution_state"] == "idle":
                 break
         ran.status = self.status_of(request)
@@ -143,7 +145,9 @@ def test_the_last_line_shows_the_answer(kernel: Kernel, llm: LLMServer) -> None:
     assert "Hello <strong>you</strong>, &lt;script&gt;" in ran.html
     assert "7 tokens, " in ran.html
     assert "finish reason: stop" in ran.html
-    data = ran.drawings[-1]["data"]
+    *under_way, last = ran.drawings
+    assert all(drawing["data"].keys() == {"text/html", "text/plain"} for drawing in under_way)
+    data = last["data"]
     assert data["text/markdown"] == "Hello **you**, <script>alert(1)</script>"
     assert data["text/plain"].startswith("Hello **you**, <script>alert(1)</script>\n(")
 
@@ -157,6 +161,34 @@ def test_a_burst_is_drawn_thirty_times_a_second(kernel: Kernel, llm: LLMServer) 
     assert "finish reason: stop" in ran.html
 
 
+@pytest.mark.parametrize(
+    ("piece", "weight"), [("    words\n" * 200, 0), ("\\\\(x\\\\) ", 10_000)], ids=["long", "formulas"]
+)
+def test_what_is_much_is_drawn_less_often(kernel: Kernel, llm: LLMServer, piece: str, weight: int) -> None:
+    """A front end gets a megabyte a second, by the kernel's own time; each formula, which it typesets, counts more."""
+    llm.answer(*[piece] * 300, pause=0.003)
+    ran = kernel.run("ask()")
+    drawings = [drawing["data"]["text/html"] for drawing in ran.drawings]
+    weights = [len(html) + weight * html.count("mathjax_process") for html in drawings]
+    assert weights[-1] >= 300_000
+    assert sum(weights[:-2]) <= 1_000_000 * ran.seconds
+
+
+def test_whoever_waits_sees_it(kernel: Kernel, llm: LLMServer) -> None:
+    """Within a second or so, though nothing comes."""
+    llm.answer("Hello", delay=10 * PATIENCE)
+    waiting: list[str] = []
+
+    def interrupt(drawing: Message) -> None:
+        if not waiting:
+            waiting.append(drawing["data"]["text/html"])
+            kernel.manager.interrupt_kernel()
+
+    assert kernel.run("ask()", interrupt).status == "error"
+    assert "waiting for gpt-4, 1 s" in waiting[0]
+    assert llm.requests[-1].cancelled()
+
+
 def test_interrupting_cancels(kernel: Kernel, llm: LLMServer) -> None:
     """The server sees the connection close, what had come stays, and the run of the notebook ends."""
     llm.answer("Hello", fault="stalled")
@@ -164,7 +196,7 @@ def test_interrupting_cancels(kernel: Kernel, llm: LLMServer) -> None:
 
     def interrupt(drawing: Message) -> None:
         nonlocal done
-        if not done and "Hello" in drawing["data"]["text/plain"]:
+        if not done and "Hello" in drawing["data"]["text/html"]:
             done = True
             kernel.manager.interrupt_kernel()
 
@@ -173,6 +205,8 @@ def test_interrupting_cancels(kernel: Kernel, llm: LLMServer) -> None:
     assert "Hello" in ran.html
     assert ", cancelled" in ran.html
     assert llm.requests[-1].cancelled()
+    assert "_loop.py" not in ran.traceback
+    assert kernel.run("print('next')").printed == "next\n"
 
 
 def test_interrupting_before_anything_came(kernel: Kernel, llm: LLMServer) -> None:
@@ -189,7 +223,7 @@ def test_interrupting_before_anything_came(kernel: Kernel, llm: LLMServer) -> No
 
     llm.answer("Hello", delay=10 * PATIENCE, when=note)
     ran = kernel.run("ask()", on_begin=interrupt)
-    assert (ran.status, len(ran.drawings)) == ("error", 1)
+    assert ran.status == "error"
     assert "0 items, " in ran.html
     assert ", cancelled" in ran.html
     assert llm.requests[-1].cancelled()
@@ -203,7 +237,7 @@ def test_interrupting_cancels_all(kernel: Kernel, llm: LLMServer) -> None:
 
     def interrupt(drawing: Message) -> None:
         nonlocal done
-        if not done and drawing["data"]["text/plain"].count("Hello") == 2:
+        if not done and drawing["data"]["text/html"].count("Hello") == 2:
             done = True
             kernel.manager.interrupt_kernel()
 
@@ -234,6 +268,8 @@ def test_an_error_of_the_users_own_has_its_traceback(kernel: Kernel) -> None:
     ran = kernel.run("simulated('Hi').pipe(rx.map(lambda chunk: chunk.no_such_thing))")
     assert "AttributeError: " in ran.html
     assert (ran.status, ran.error.split(":")[0]) == ("error", "AttributeError")
+    assert "lambda" in ran.traceback
+    assert "display_streams" not in ran.traceback
 
 
 def test_nothing_else_sends_a_request(kernel: Kernel, llm: LLMServer) -> None:
@@ -268,6 +304,59 @@ print(repr(stream), f"{stream}")
     ):
         assert kernel.status_of(request) == "ok"
     assert len(llm.requests) == before
+
+
+class Debugger:
+    """What JupyterLab's debugger asks a kernel."""
+
+    def __init__(self, client: BlockingKernelClient) -> None:
+        self._client = client
+        self._count = 0
+        self.ask("initialize", clientID="tests", adapterID="", linesStartAt1=True)
+        self.ask("attach")
+
+    def ask(self, command: str, **arguments: Any) -> Message:
+        """What is replied."""
+        self._count += 1
+        content = {"type": "request", "seq": self._count, "command": command, "arguments": arguments}
+        request: Any = self._client.session.msg("debug_request", content)
+        self._client.control_channel.send(request)
+        while True:
+            reply: Any = self._client.get_control_msg(timeout=PATIENCE)
+            if reply["parent_header"].get("msg_id") == request["header"]["msg_id"]:
+                assert reply["content"]["success"], reply
+                body: Message = reply["content"].get("body") or {}
+                return body
+
+    def stop_in(self, code: str, line: int) -> tuple[int, int]:
+        """Runs the code and stops at the line; the thread and the frame."""
+        path = self.ask("dumpCell", code=code)["sourcePath"]
+        self.ask("setBreakpoints", source={"path": path}, breakpoints=[{"line": line}], sourceModified=False)
+        self.ask("configurationDone")
+        self._client.execute(code)
+        while True:
+            message: Any = self._client.get_iopub_msg(timeout=PATIENCE)
+            if message["msg_type"] == "debug_event" and message["content"]["event"] == "stopped":
+                thread: int = message["content"]["body"]["threadId"]
+                return thread, self.ask("stackTrace", threadId=thread)["stackFrames"][0]["id"]
+
+
+def test_no_debugger_sends_a_request() -> None:
+    """Its list of variables shows them by ``repr``, also while the program is stopped."""
+    manager, client = start_new_kernel(kernel_name="python3")
+    try:
+        with LLMServer() as llm:
+            assert Kernel(manager, client).run(f"{beginning(llm.url)}\nstream = ask()").status == "ok"
+            debugger = Debugger(client)
+            seen = [debugger.ask("richInspectVariables", variableName="stream")]
+            thread, frame = debugger.stop_in("def f():\n    inner = stream\n    return inner\nf()", 3)
+            seen.append(debugger.ask("richInspectVariables", variableName="inner", frameId=frame))
+            debugger.ask("continue", threadId=thread)
+            assert [body["data"] for body in seen] == [{"text/plain": "<Stream of gpt-4>"}] * 2
+            assert llm.requests == []
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
 
 
 def test_several_side_by_side(kernel: Kernel, llm: LLMServer) -> None:
@@ -329,7 +418,7 @@ def test_the_saved_notebook_keeps_the_last_state() -> None:
     kept: list[Any] = [cell.outputs for cell in saved.cells[1:]]
     assert [[output.output_type for output in outputs] for outputs in kept] == [["display_data"]] * 3
     reasoned, shown, grown = [outputs[0].data for outputs in kept]
-    assert "<details><summary>" in reasoned["text/html"]
+    assert "<details><summary " in reasoned["text/html"]
     assert "finish reason: stop" in reasoned["text/html"]
     assert shown["text/html"].count("finish reason: stop") == 2
     assert (grown["text/markdown"], "<strong>b</strong>" in grown["text/html"]) == ("**b**", True)

@@ -7,9 +7,20 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from rxllm._display_code import coloured
-from rxllm._display_html import calls_table, code_block, folded, members_table, rendered, side_by_side, warning
+from rxllm._display_html import (
+    body,
+    calls_table,
+    code_block,
+    folded,
+    formulas_in,
+    members_table,
+    rendered,
+    side_by_side,
+    warning,
+)
 from rxllm.types import ChatCompletionMessageToolCall, Function, PartialToolCall, ToolResult
 
 # What may stand in an output: nothing that runs, loads or reaches out of it.
@@ -37,7 +48,8 @@ class Page(HTMLParser):
         """An element begins."""
         self.elements.append(tag)
         self.links += [value or "" for name, value in attrs if name == "href"]
-        assert {name for name, _ in attrs} <= {"style", "href", "title", "open", "start"}, attrs
+        assert {name for name, _ in attrs} <= {"class", "style", "href", "title", "open", "start"}, attrs
+        assert dict(attrs).get("class") in {None, "tex2jax_ignore mathjax_ignore", "tex2jax_process mathjax_process"}
         if tag not in NO_CONTENT:
             self._open.append(tag)
 
@@ -87,7 +99,7 @@ def test_any_text_is_harmless(text: str) -> None:
         code_block(text, text),
         folded(text, rendered(text), is_open=True),
         side_by_side([(text, rendered(text))]),
-        warning(text),
+        body(warning(text)),
     ]
     page = Page("".join(html))
     assert HARMLESS.issuperset(page.elements)
@@ -110,6 +122,108 @@ def test_markdown() -> None:
     )
 
 
+class Formulas(HTMLParser):
+    """The formulas that a front end typesets."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.alone: list[str] = []
+        self.inline: list[str] = []
+        self._open: list[str] | None = None
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """What is to be typeset begins."""
+        if "mathjax_process" in (dict(attrs).get("class") or ""):
+            self._open = {"p": self.alone, "span": self.inline}[tag]
+
+    def handle_endtag(self, tag: str) -> None:
+        """Nothing stands within a formula."""
+        self._open = None
+
+    def handle_data(self, data: str) -> None:
+        """The formula as it stands."""
+        if self._open is not None:
+            self._open.append(data)
+
+
+@pytest.mark.parametrize(
+    ("markdown", "formulas"),
+    [
+        (r"So \( a_1*b*c < d_2 \), \(x\).", [r"\( a_1*b*c < d_2 \)", r"\(x\)"]),
+        (r"the $n$th of $x_1, x_2$, and 3$\times$", [r"\(n\)", r"\(x_1, x_2\)", r"\(\times\)"]),
+        (r"a $$ x_1 $$ b \[ y_1 \] c", [r"\[ x_1 \]", r"\[ y_1 \]"]),
+        (r"escaped twice: \\( x_1 \\), \\[ y_1 \\]", [r"\( x_1 \)", r"\[ y_1 \]"]),
+        (r"**bold $a_1$** and [link \(b\)](https://example.org)", [r"\(a_1\)", r"\(b\)"]),
+        ("| $a_1$ |\n|---|\n| \\(b_1\\) costs $5 |", [r"\(a_1\)", r"\(b_1\)"]),
+        (r"an amount of $x=\$5$ in it", [r"\(x=\$5\)"]),
+        ("$5 and $10, $20k-$30k, US$5 and A$6, $HOME/$PATH, $ 1 $", []),
+        (r"\$a$ b and $$$$", []),
+        ("`$x$` and `\\(y\\)`\n\n    \\(z\\)\n\n```\n$$\na\n$$\n```\n", []),
+        (r"\(\) and \[ \] and \( open", []),
+    ],
+)
+def test_formulas_within_a_line(markdown: str, formulas: list[str]) -> None:
+    """They reach the front end as the model wrote them; money, code and what never closes are no formulas."""
+    html = rendered(markdown)
+    assert Formulas(html).inline == formulas
+    assert (Formulas(html).alone, formulas_in(html)) == ([], len(formulas))
+
+
+@pytest.mark.parametrize(
+    ("markdown", "formula"),
+    [
+        ("So:\n\\[\na\n- b_1\n\\]\nAnd", "\\[\na\n- b_1\n\\]"),
+        ("$$\na_1\n===\n$$", "\\[\na_1\n===\n\\]"),
+        ("$$ a_1 $$", r"\[ a_1 \]"),
+        ("- one:\n  \\[\n  a\n  - b\n  \\]\n- two", "\\[\na\n- b\n\\]"),
+        ("> \\[\n> a_1\n> \\]\n> b", "\\[\na_1\n\\]"),
+        ("\\\\[\na_1\n\\\\]", "\\[\na_1\n\\]"),
+        ("\\begin{align*}\na &= b \\\\\n- c_1\n\\end{align*}", "\\begin{align*}\na &= b \\\\\n- c_1\n\\end{align*}"),
+    ],
+)
+def test_formulas_that_stand_alone(markdown: str, formula: str) -> None:
+    """Wherever they stand, nothing in them begins a list or a heading."""
+    assert Formulas(rendered(markdown)).alone == [formula]
+
+
+@pytest.mark.parametrize("markdown", ["\\[\na\n\nb\n\\]", "\\[\na\n\\] and", "- \\[\n\nb", "\\[\n" * 200, "$$", "$$$$"])
+def test_what_only_begins_like_a_formula_is_text(markdown: str) -> None:
+    """And nothing of it is lost."""
+    html = rendered(markdown)
+    assert Formulas(html).alone == []
+    assert all(letter in Page(html).text for letter in set("ab") & set(markdown))
+
+
+def test_a_formula_under_way_is_text_so_far() -> None:
+    """Nothing of it flickers as a list or in italics until it closes."""
+    page = Page(rendered("So:\n\\[\n- a_1*b*c"))
+    assert page.elements == ["p", "p"]
+    assert page.text == "So:\n\\[\n- a_1*b*c\n"
+    assert formulas_in(rendered("So:\n\\[\n- a_1*b*c")) == 0
+
+
+@pytest.mark.parametrize(
+    "formula", [r"\href{javascript:alert(1)}{x}", r"\style{position:fixed}{x}", r"\def\alpha{\beta}", r"\require{html}"]
+)
+def test_formulas_reach_out_to_nothing(formula: str) -> None:
+    """A link, a style or a new meaning of what others write is shown, and not carried out."""
+    for markdown in (f"$x{formula}$", f"\\[\n{formula}\n\\]"):
+        html = rendered(markdown)
+        assert formulas_in(html) == 0
+        assert formula in Page(html).text
+    assert formulas_in(rendered(r"$\leftarrow \default \hrefs$")) == 1
+
+
+def test_what_is_no_markdown_has_no_formulas() -> None:
+    """An argument with money in it is no formula: all that is shown is closed to the front end's search for them."""
+    call = ChatCompletionMessageToolCall(function=Function(name="f", arguments='{"a": "$x$ or $y$"}'))
+    for html in (body(calls_table([call])), side_by_side([("$x$", calls_table([call]))])):
+        assert html.startswith('<div class="tex2jax_ignore mathjax_ignore"')
+        assert formulas_in(html) == 0
+
+
 def test_an_unclosed_fence_is_code_so_far() -> None:
     """While it streams: nothing of it flickers as a paragraph."""
     page = Page(rendered("So:\n\n```python\ndef f(x):\n    return"))
@@ -124,6 +238,16 @@ def test_code_is_coloured_where_its_language_is_known() -> None:
     assert html.count("color: #") >= 2
     assert "background: #" not in html
     assert "<span" not in code_block("def f(): pass\n", "no-such-language")
+
+
+def test_it_can_stand_in_markdown() -> None:
+    """Where a blank line would end it: code with some keeps its lines, and nothing in it is taken for Markdown."""
+    code = "a\n\n# b\n   \n\n\tc\n"
+    html = body(code_block(code, ""))
+    assert Page(html).text.startswith(code)
+    assert "\n\n" not in html.replace(" ", "").replace("\t", "")
+    markdown = MarkdownIt("commonmark").render(f"x\n\n{html}\n\ny")
+    assert markdown == f"<p>x</p>\n{html}\n<p>y</p>\n"
 
 
 def _brightness(colour: str) -> float:
@@ -182,8 +306,11 @@ def test_long_cells_are_cut() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["[" * 20_000, "*a " * 20_000, "x" * 1_000_000, "`a" * 20_000, "[a](" * 20_000, "| a " * 20_000],
-    ids=["brackets", "stars", "one line", "ticks", "links", "bars"],
+    [
+        *("[" * 20_000, "*a " * 20_000, "x" * 1_000_000, "`a" * 20_000, "[a](" * 20_000, "| a " * 20_000),
+        *("\\(a " * 20_000, "\\[\n" * 20_000, "$a " * 20_000, "$$\na\n" * 20_001, "\\begin{align}\n" * 20_000),
+    ],
+    ids="brackets stars line ticks links bars inline alone dollars doubled environments".split(),
 )
 def test_text_of_any_length_is_rendered(text: str) -> None:
     """What nests, opens and never closes takes no longer than other text, or this would not end."""

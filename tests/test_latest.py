@@ -1,4 +1,4 @@
-"""latest_every: the newest item, no more often than it may be, and always the last."""
+"""latest_every: the newest item, no more often than it may be, and always the last; ticking: also where none comes."""
 
 import itertools
 import queue
@@ -13,7 +13,7 @@ from reactivex.subject import Subject
 from reactivex.testing import ReactiveTest, TestScheduler
 
 from rxllm import as_stream
-from rxllm._latest import latest_every
+from rxllm._latest import latest_every, ticking
 from tests.operators.sources import notifications
 from tests.server import PATIENCE
 
@@ -149,3 +149,28 @@ def test_on_a_clock(on_a_loop: bool) -> None:
     subscription = (as_stream(latest) if on_a_loop else latest).subscribe(arrived.put)
     assert [arrived.get(timeout=PATIENCE), arrived.get(timeout=PATIENCE)] == ["a", "c"]
     subscription.dispose()
+
+
+@pytest.mark.parametrize(
+    ("messages", "given"),
+    [
+        ([on_next(5, None), on_completed(25)], [(5, "N"), (10, "N"), (20, "N"), (25, "C")]),
+        ([on_error(15, ValueError())], [(10, "N"), (15, "E")]),
+        ([on_completed(0)], [(0, "C")]),
+        ([], [(10, "N"), (20, "N"), (30, "N"), (40, "N")]),
+    ],
+    ids=["an end", "an error", "empty", "never"],
+)
+def test_it_ticks_where_nothing_comes(messages: list[Any], given: list[tuple[float, str]]) -> None:
+    """At its own times, until the end, an error or the disposal; each subscription by itself."""
+    scheduler = TestScheduler()
+    source: Any = scheduler.create_cold_observable(*messages)
+    ticks = source.pipe(ticking(10))
+    for _ in range(2):
+        observer = scheduler.create_observer()
+        begun = scheduler.clock
+        subscription = ticks.subscribe(observer, scheduler=scheduler)
+        scheduler.advance_by(45)
+        subscription.dispose()
+        scheduler.advance_by(45)
+        assert [(at - begun, kind) for at, kind, _ in notifications(observer.messages)] == given

@@ -63,6 +63,24 @@ def test_chunks() -> None:
     assert made.plain().startswith('So: **yes**\nadd({"a": 1})\n(5 chunks, ')
 
 
+def test_cited_pages_are_listed() -> None:
+    """Below what was said, each once, and those alone that a browser opens as a page."""
+
+    def cited(url: str, title: str | None) -> dict[str, Any]:
+        return {"type": "url_citation", "url_citation": {"url": url, "title": title}}
+
+    pages = [("https://a.example/?a&b", "A <page>"), ("javascript:alert(1)", "No"), ("http://b.example", None)]
+    annotations = [cited(url, title) for url, title in [*pages, pages[0]]]
+    html = of_items([of("It is so."), of(annotations=[*annotations, {"type": "file_citation"}])]).html()
+    assert html.index("It is so.") < html.index("Sources:") < html.index("2 chunks")
+    links = [
+        '<a href="https://a.example/?a&amp;b">A &lt;page&gt;</a>',
+        '<a href="http://b.example">http://b.example</a>',
+    ]
+    assert f"<ol><li>{'</li><li>'.join(links)}</li></ol>" in html
+    assert "Sources:" not in of_items([of("It is so.")]).html()
+
+
 def test_reasoning_is_open_while_it_is_the_newest() -> None:
     """Until the answer begins, or the end."""
     source: Subject[ModelResponseStream] = Subject()
@@ -187,6 +205,17 @@ def test_of_other_items_the_last_ten() -> None:
     assert ("1011" in made.html(), "1012" in made.html(), "1020" in made.html()) == (False, True, True)
     assert len(made.html()) < 4_000
     assert made.figures.startswith("22 items, ")
+
+
+def test_until_something_comes_it_says_that_it_waits() -> None:
+    """For which model, where it is known; and no longer, once it has ended."""
+    for model, text in (("gpt-4", "waiting for gpt-4, 0 s"), (None, "waiting, 0 s")):
+        made = Shown("a", model)
+        made.over(rx.never()).subscribe()
+        assert (made.figures, made.is_over) == (text, False)
+        assert text in made.html()
+        made.end("cancelled")
+        assert (made.figures.split(",")[0], made.is_over) == ("0 items", True)
 
 
 def test_nothing_came() -> None:
