@@ -6,7 +6,9 @@ else (the future of ``to_future()``) is handed out as it is.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from types import CodeType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from reactivex import ConnectableObservable, Observable
@@ -33,6 +35,8 @@ class Pipeable(Observable[_T_co]):
 
     # Of what ``pipe()`` made: what it was applied to, and the operators that were. So that its stages can be shown.
     made_of: tuple[Observable[Any], tuple[Callable[[Any], Any], ...]] | None = None
+    # And by what call: the code that called ``pipe()``, where in it, and which of its arguments is the first of these.
+    made_by: tuple[CodeType, int, int] | None = None
 
     # From the narrow to the wide: a ConnectableObservable is an Observable, and an Observable is anything.
     @overload  # type: ignore[override]
@@ -313,6 +317,9 @@ class Pipeable(Observable[_T_co]):
 
         Each stage carries the Stream's ``request`` on. A ConnectableObservable stays what it is.
 
+        Raises:
+            TypeError: one of them is no function, or returned nothing to go on with, as without its ``return``.
+
         >>> import rxllm
         >>> from rxllm import operators as ops
         >>> stream = rxllm.completion("sim/echo", [{"role": "user", "content": "Hi"}], stream=True)
@@ -322,13 +329,19 @@ class Pipeable(Observable[_T_co]):
         result: Any = self
         before: Any = self
         applied: tuple[Callable[[Any], Any], ...] = ()
-        for operator in operators:
+        called = _caller()
+        for number, operator in enumerate(operators, 1):
+            if not callable(operator):
+                raise TypeError(f"pipe() takes operators, which are functions from an Observable, not {operator!r}")
+            if result is None:
+                raise TypeError(f"pipe() cannot go on with {operator!r}: what is before it returned None")
             applied = (*applied, operator)
             given: Any = operator(result)
             result = self._carry(given)
             # Those that an operator has itself put together with pipe() are one stage: its own.
             if result is not given or _comes_of(result, before):
                 result.made_of = (before, applied)
+                result.made_by = (*called, number - len(applied))
             if isinstance(given, Pipeable) or result is not given:
                 before, applied = result, ()
         return result
@@ -336,6 +349,14 @@ class Pipeable(Observable[_T_co]):
     def _carry(self, result: Any) -> Any:
         """What a stage hands on, given what its operator made."""
         raise NotImplementedError
+
+
+def _caller() -> tuple[CodeType, int]:
+    """The code that calls ``pipe()``, or a fluent method of reactivex's, and where in it."""
+    frame = sys._getframe(2)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("reactivex."):
+        frame = frame.f_back
+    return frame.f_code, frame.f_lasti
 
 
 def _comes_of(stage: Any, source: Any) -> bool:

@@ -1,38 +1,65 @@
 """What a picture of marbles consists of. Lengths are pixels, from the beginning of the lanes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from rxllm._pictures._text import width_of
 
-__all__ = ["RADIUS", "Diagram", "End", "Kind", "Lane", "Marble", "Operator", "Space", "pill_width"]
+__all__ = [
+    "AXIS",
+    "RADIUS",
+    "Break",
+    "Diagram",
+    "End",
+    "Kind",
+    "Lane",
+    "Marble",
+    "Operator",
+    "Space",
+    "pill_width",
+]
 
+AXIS: Final = 11
+"""How large what is written on the axis of time is."""
 RADIUS: Final = 11.0
 """Of a marble with a text: half its height."""
+
+_DOT: Final = 4.5
+"""The radius of a marble without a text, of one item; and of very many."""
+_DOT_MOST: Final = 8.5
 
 Kind = Literal["text", "reasoning", "call", "finish", "value", "other", "error"]
 
 
 @dataclass(frozen=True, slots=True)
 class Marble:
-    """Something that came at ``x``, where the middle of its left cap is; one without a text is a dot."""
+    """Something that came at ``x``, where the middle of its left cap is.
+
+    One without a text is a dot, which is the larger the more came together.
+    """
 
     x: float
     text: str
     kind: Kind
     tip: str = ""
-    rightwards: bool = True
+    count: int = 1
+
+    @property
+    def radius(self) -> float:
+        """Half its height."""
+        return RADIUS if self.text else min(_DOT + 1.2 * math.log(self.count), _DOT_MOST)
 
     @property
     def left(self) -> float:
         """Its left edge."""
-        return self.x - RADIUS if self.rightwards else self.x + RADIUS - pill_width(self.text)
+        return self.x - self.radius
 
     @property
     def right(self) -> float:
         """Its right edge."""
-        return self.left + pill_width(self.text)
+        return self.left + pill_width(self.text) if self.text else self.x + self.radius
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +96,22 @@ class Space:
 
 
 @dataclass(frozen=True, slots=True)
+class Break:
+    """Where an axis of time is broken, and how long is left out of it."""
+
+    x: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Diagram:
-    """All of it, from top to bottom; ``ticks`` are the marks of an axis of time."""
+    """All of it, from top to bottom; ``ticks`` are the marks of an axis of time, ``breaks`` where it is broken."""
 
     title: str
     width: float
     rows: Sequence[Lane | Operator | Space]
     ticks: Sequence[tuple[float, str]] = ()
+    breaks: Sequence[Break] = ()
     heading: str = ""
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Final
 
 from rxllm._pictures._diagram import RADIUS, Diagram, End, Kind, Lane, Marble, Operator, Space, pill_width
-from rxllm._pictures._diagram_svg import diagram_svg
+from rxllm._pictures._diagram_svg import diagram_html, diagram_svg
 from rxllm._pictures._picture import Picture
 from rxllm._pictures._text import legible
 
@@ -77,7 +77,7 @@ def drawing_picture(text: str) -> Picture:
         width=max((line.stops for line in lines), default=0) * column + RADIUS,
         rows=[_lane(row, column) if isinstance(row, _Line) else row for row in rows],
     )
-    return Picture(diagram_svg(diagram), ", ".join(names) or "marbles")
+    return Picture(diagram_svg(diagram), ", ".join(names) or "marbles", html=lambda: diagram_html(diagram))
 
 
 def _parsed(block: str) -> list[_Line | Operator | Space]:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic import BaseModel
 from reactivex import Observable
 
 from rxllm._pictures._diagram import Kind
@@ -38,19 +37,15 @@ def told(item: Any, before: Any = None) -> Told:
         return _chunk(item)
     if isinstance(item, str):
         added = isinstance(before, str) and 0 < len(before) < len(item) and item.startswith(before)
-        shown = legible(item[len(before) : len(before) + _LABEL] if added else item[:_LABEL])
         tip = item if len(item) <= _TIP else f"{item[: _TIP // 2]} … {item[-_TIP // 2 :]}"
-        return Told(shortened(("…" if added else "") + shown, _LABEL) or '""', "text", repr(tip))
+        shown = ("…" if added else "") + _beginning(item[len(before) :] if added else item)
+        return Told(shortened(shown, _LABEL) or '""', "text", repr(tip))
     if isinstance(item, ChatCompletionMessageToolCall):
-        call = f"{item.function.name}({shortened(item.function.arguments, _TIP)})"
-        more = "…" if isinstance(item, PartialToolCall) and not item.complete else ""
-        return Told(shortened(legible(item.function.name) + "()" + more, _LABEL), "call", call)
+        return _call(item, before)
     if isinstance(item, ModelResponse):
         return Told("response", "value", _form(item))
     if isinstance(item, Observable):
         return Told("stream", "value", _form(item))  # pyright: ignore[reportUnknownArgumentType]
-    if isinstance(item, BaseModel | BaseException):
-        return Told(shortened(type(item).__name__, _LABEL), "value", _form(item))
     form = _form(item)
     return Told(shortened(legible(form), _LABEL), "value", form)
 
@@ -72,6 +67,23 @@ def collective(item: Any) -> str:
     return "streams" if isinstance(item, Observable) else "items"
 
 
+def _call(call: ChatCompletionMessageToolCall, before: Any) -> Told:
+    """A call, or what has been added to it since it was told last."""
+    name, arguments = call.function.name, call.function.arguments
+    going_on = isinstance(call, PartialToolCall) and not call.complete
+    known = before.function.arguments if isinstance(before, PartialToolCall) and before.id == call.id else ""
+    tip = f"{name}({shortened(arguments, _TIP)}{'…' if going_on else ')'}"
+    if going_on and known and arguments.startswith(known):
+        return Told(shortened(f"…{_beginning(arguments[len(known) :])}", _LABEL), "call", tip)
+    text = f"{legible(name)}({_beginning(arguments)}{'…' if going_on else ')'}"
+    return Told(text if len(text) <= _LABEL else f"{shortened(legible(name), _LABEL - 3)}(…)", "call", tip)
+
+
+def _beginning(text: str) -> str:
+    """As much of a text as a marble may say, and a little more, so that it is seen where it is cut."""
+    return legible(text[: _LABEL + 1])
+
+
 def _chunk(chunk: ModelResponseStream) -> Told:
     texts: list[str] = []
     tips: list[str] = []
@@ -88,17 +100,17 @@ def _chunk(chunk: ModelResponseStream) -> Told:
         for kind, text in (("reasoning", delta.reasoning_content), ("text", delta.content), ("text", delta.refusal)):
             if text:
                 name = "reasoning " if kind == "reasoning" else "refusal " if text is not delta.content else ""
-                say(kind, of + legible(text[:_LABEL]), name + repr(text[:_TIP]))  # type: ignore[arg-type]
+                say(kind, of + _beginning(text), name + repr(text[:_TIP]))  # type: ignore[arg-type]
         for call in delta.tool_calls or ():
             piece = (f"{call.function.name}(" if call.function.name else "") + (call.function.arguments or "")
-            say("call", of + legible(piece[:_LABEL]) or "call", f"tool call {call.index}: {piece[:_TIP]}")
+            say("call", of + _beginning(piece) or "call", f"tool call {call.index}: {piece[:_TIP]}")
         if choice.finish_reason:
             say("finish", of + choice.finish_reason, f"finish reason: {choice.finish_reason}")
     usage = chunk.usage or chunk.reported_usage
     if chunk.restart is not None:
         say("other", "restart", f"restart: {chunk.restart}")
     if (result := chunk.tool_result) is not None:
-        say("call", legible(result.content[:_LABEL]), f"result of {result.call.function.name}: {result.content[:_TIP]}")
+        say("call", _beginning(result.content), f"result of {result.call.function.name}: {result.content[:_TIP]}")
     if chunk.get("error") is not None and not chunk.choices:
         say("error", "X", f"error: {_form(chunk['error'])}")
     if usage is not None:

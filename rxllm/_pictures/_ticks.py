@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-__all__ = ["round_times", "seconds"]
+__all__ = ["axis_time", "round_step", "round_times", "seconds"]
 
 
 def seconds(value: float) -> str:
@@ -22,16 +22,34 @@ def seconds(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") + " s" if size < 100 else f"{value:,.0f} s"
 
 
-def round_times(duration: float, most: int) -> Iterator[float]:
-    """From 0 to ``duration``, at most so many steps, each of 1, 2 or 5 times a power of ten.
+def axis_time(value: float, step: float, duration: float) -> str:
+    """A time on an axis: all in the unit that suits its ``duration``, told apart by ``step``.
 
-    >>> list(round_times(1.7, 5))
-    [0.0, 0.5, 1.0, 1.5]
+    >>> axis_time(0.05, 0.05, 0.2), axis_time(0.1, 0.05, 0.2), axis_time(2.505, 0.005, 2.6), axis_time(1500, 500, 2000)
+    ('50 ms', '100 ms', '2.505 s', '1,500 s')
     """
-    if duration <= 0:
-        yield 0.0
-        return
+    if value == 0:
+        return "0"
+    factor, unit = next(((f, u) for f, u in ((1.0, "s"), (1e3, "ms")) if duration * f >= 1), (1e6, "µs"))
+    decimals = max(0, -math.floor(math.log10(step * factor) + 1e-9))
+    return f"{value * factor:,.{decimals}f} {unit}"
+
+
+def round_step(duration: float, most: int) -> float:
+    """1, 2 or 5 times a power of ten, at most so many of which are in ``duration``.
+
+    >>> round_step(1.7, 5)
+    0.5
+    """
     power = 10.0 ** math.floor(math.log10(duration / most))
-    step = next(power * factor for factor in (1, 2, 5, 10, 20) if duration / (power * factor) <= most)
-    for number in range(math.floor(duration / step + 1e-9) + 1):
+    return next(power * factor for factor in (1, 2, 5, 10, 20) if duration / (power * factor) <= most)
+
+
+def round_times(begin: float, end: float, step: float) -> Iterator[float]:
+    """The multiples of ``step`` from ``begin`` to ``end``.
+
+    >>> list(round_times(0.0, 1.7, 0.5)), list(round_times(0.6, 1.7, 0.5))
+    ([0.0, 0.5, 1.0, 1.5], [1.0, 1.5])
+    """
+    for number in range(math.ceil(begin / step - 1e-9), math.floor(end / step + 1e-9) + 1):
         yield number * step

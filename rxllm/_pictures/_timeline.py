@@ -11,9 +11,10 @@ import reactivex as rx
 from reactivex import Observable, abc
 
 from rxllm._accumulators._arrivals import Arrivals
+from rxllm._accumulators._measurement import Measurement
 from rxllm._accumulators._names import numbered
 from rxllm._extras import missing_extra
-from rxllm._pictures._picture import Picture
+from rxllm._pictures._picture import Picture, image_html, shown_if_interrupted
 from rxllm._recording import RecordingReader
 from rxllm._stream import Stream, as_stream
 from rxllm.types import ModelResponseStream
@@ -21,12 +22,15 @@ from rxllm.types import ModelResponseStream
 __all__ = ["timeline", "timeline_of"]
 
 
-def timeline(*streams_or_recordings: "Observable[ModelResponseStream] | str | PathLike[str]") -> Picture:
+def timeline(
+    *streams_or_recordings: "Observable[ModelResponseStream] | str | PathLike[str]", labels: Sequence[str] | None = None
+) -> Picture:
     """Plots when the chunks came, the tokens by then, and the gaps between them, of one answer or of several.
 
     The Streams are run once each, side by side, and it blocks until all have ended: each sends its request. Of a
     recording, a file that ``record()`` wrote, the times are read from it. An error is told at the label, and not
-    raised. In a notebook the picture shows itself; it can be saved as ``.svg``, ``.png`` and ``.pdf``.
+    raised. Ctrl-C ends all and is raised; a notebook shows what had come. In a notebook the picture shows itself; it
+    can be saved as ``.svg``, ``.png`` and ``.pdf``.
 
     The time to the first token, tokens per second, and the median and the 99th percentile of the gaps are marked and
     told; they are as ``measure()`` gives them. A recording whose consumer had left is told to be cancelled, one that
@@ -35,12 +39,13 @@ def timeline(*streams_or_recordings: "Observable[ModelResponseStream] | str | Pa
     Args:
         streams_or_recordings: one or more Streams or Observables of chunks, or paths of recordings. A Stream's label is
             its model, and that of a second one ends in ``#2``; a recording's is the file's name without its ending.
+        labels: what each is called instead.
 
     Raises:
         ImportError: the extra ``notebook`` is not installed; before anything is sent.
         OSError: a recording cannot be read; before anything is sent.
         TypeError: one of them is none of these, or gives something else than chunks; or there is none.
-        ValueError: a file is no recording; before anything is sent.
+        ValueError: a file is no recording, or there are not as many labels; before anything is sent.
 
     >>> from rxllm import completion
     >>> def ask(text):
@@ -50,20 +55,26 @@ def timeline(*streams_or_recordings: "Observable[ModelResponseStream] | str | Pa
     """
     given: Any = streams_or_recordings
     for it in given:
+        if isinstance(it, Measurement):
+            raise TypeError(
+                "A Measurement does not say when each chunk came: timeline() takes the Stream, or what record() wrote"
+            )
         if not isinstance(it, Observable | str | PathLike):
             raise TypeError(f"timeline() takes Streams, and paths of recordings, not {it!r}")
     if not given:
         raise TypeError("timeline() takes one Stream or recording, or more")
+    if labels is not None and len(labels) != len(given):
+        raise ValueError(f"there are {len(given)} streams and recordings, and {len(labels)} labels")
     _check_extra()
-    labels = numbered(_name(it) for it in given)
     collected = [
         Arrivals(label, _model_of(it), begun=0.0) if isinstance(it, Observable) else _read(label, Path(it))
-        for label, it in zip(labels, given, strict=True)
+        for label, it in zip(labels or numbered(_name(it) for it in given), given, strict=True)
     ]
     pairs = zip(given, collected, strict=True)
     running: list[Observable[Any]] = [_watched(it, arrivals) for it, arrivals in pairs if hasattr(it, "subscribe")]
-    for _ in as_stream(rx.merge(*running)):
-        pass
+    with shown_if_interrupted(lambda: timeline_of(_left(collected))):
+        for _ in as_stream(rx.merge(*running)):
+            pass
     return timeline_of(collected)
 
 
@@ -82,8 +93,8 @@ def timeline_of(arrivals: Sequence[Arrivals]) -> Picture:
     plot = TimelinePlot(arrivals)
     title = f"timeline of {', '.join(it.label for it in arrivals)}"
     others = {f".{kind}": lambda kind=kind: plot.rendered(kind) for kind in ("png", "pdf")}
-    svg = plot.rendered("svg").decode()
-    return Picture(svg[svg.index("<svg") :], title, others)
+    svg = plot.svg()
+    return Picture(svg, title, others, html=lambda: image_html(svg, title))
 
 
 def _check_extra() -> None:
@@ -91,6 +102,14 @@ def _check_extra() -> None:
         import_module("matplotlib.figure")
     except ImportError:
         raise missing_extra("timeline()", "notebook") from None
+
+
+def _left(collected: Sequence[Arrivals]) -> Sequence[Arrivals]:
+    """Those that have not ended have been cancelled now."""
+    for it in collected:
+        if it.ended is None:
+            it.end(time.monotonic() if it.begun else 0.0, "cancelled")
+    return collected
 
 
 def _model_of(stream: Any) -> str | None:

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import threading
 import warnings
 from collections.abc import Generator, Iterator, Sequence
@@ -17,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from rxllm._accumulators._arrivals import KINDS, Arrivals, Kind
 from rxllm._accumulators._measurement import Distribution
 from rxllm._pictures._text import legible, shortened, without_unfit
-from rxllm._pictures._ticks import seconds
+from rxllm._pictures._ticks import axis_time, round_step, round_times, seconds
 
 __all__ = ["TimelinePlot"]
 
@@ -38,9 +39,29 @@ _IN_LEGEND: Final[dict[Kind, str]] = {
 }
 # Told apart by people who see few colours, too (Okabe and Ito), on white.
 _OF_STREAM: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c6d00", "#56a0d0", "#444444")
-_INK, _PALE, _GRID, _ERROR = "#1f2937", "#64748b", "#e8ecf1", "#dc2626"
+_INK, _PALE, _GRID, _AXIS, _ERROR = "#1f2937", "#64748b", "#e8ecf1", "#cbd5e1", "#dc2626"
+_CARD, _EDGE = "#ffffff", "#d8dee6"
+# What each is where a dark picture is preferred.
+_DARK: Final = {
+    "#2563eb": "#60a5fa", "#8b5cf6": "#a78bfa", "#d97706": "#f0b040", "#16a34a": "#4ade80", "#94a3b8": "#8b98a9",
+    "#0072b2": "#4aa8e0", "#d55e00": "#ff9148", "#009e73": "#2fcfa0", "#cc79a7": "#e6a3c8", "#8c6d00": "#d6b24a",
+    "#56a0d0": "#93cbef", "#444444": "#c4c4c4",
+    _INK: "#e6edf3", _PALE: "#9aa6b5", _GRID: "#252c35", _AXIS: "#3d4652", _ERROR: "#f87171", _CARD: "#151b23",
+    _EDGE: "#30363d",
+}  # fmt: skip
+_METADATA: Final = re.compile(r" *<metadata>.*?</metadata>\n", re.DOTALL)
+_NUMBERS: Final = re.compile(r' (?:d|x|y|width|height|transform)="[^"]*"')
+_DIGITS: Final = re.compile(r"(\.\d\d)\d+")
+_STEPS: Final = re.compile(r"\s*\b([MLQCz])\s*")
+_UNNEEDED: Final = re.compile(r"^ +|(?<=<g) id=\"[^\"]*\"", re.MULTILINE)
+_ALIKE: Final = re.compile(r'<use [^<>]*?(?P<paint> class="[^"]*" style="[^"]*")/>\n(?:<use [^<>]*?(?P=paint)/>\n)+')
+_TAGS: Final = re.compile(r"<[^<>]*>")
+_PAINTS: Final = re.compile(r"(fill|stroke): (#\w{6})")
+_STYLE_TAG: Final = '<style type="text/css">'
+_NAME: Final = "rxllm-timeline"
 _ACROSS: Final = 1200
 """How many places there are beside each other: what falls on one is drawn once."""
+_TICKS: Final = 8
 _SHORTEST: Final = 1e-6
 _DASHED, _DOTTED = (0, (5, 3)), (0, (1, 2))
 _STYLE: Final[Any] = {
@@ -69,6 +90,20 @@ class TimelinePlot:
         with _styled():
             self._figure = self._plotted()
 
+    def svg(self) -> str:
+        """An SVG that stands by itself, and may stand in a page: its styles are its own.
+
+        It follows the reader's preference for a dark one.
+        """
+        text = self.rendered("svg").decode()
+        text = text[text.index("<svg") :].replace("<svg ", f'<svg class="{_NAME}" ', 1)
+        text = _UNNEEDED.sub("", _METADATA.sub("", text, count=1))
+        text = _ALIKE.sub(_said_once, _TAGS.sub(lambda tag: _lean(tag[0]), text))
+        painted = sorted({*_PAINTS.findall(text)})
+        dark = "".join(f".{_name(*it)}{{{it[0]}:{_DARK[it[1]]}!important}}" for it in painted if it[1] in _DARK)
+        style = f"{_STYLE_TAG}@media (prefers-color-scheme:dark){{{dark}}}.{_NAME} *{{"
+        return text.replace(f"{_STYLE_TAG}*{{", style, 1)
+
     def rendered(self, kind: str) -> bytes:
         """A file of this kind."""
         file = io.BytesIO()
@@ -95,8 +130,8 @@ class TimelinePlot:
                 height - 0.016,
                 boxstyle="round,pad=0,rounding_size=0.12",
                 transform=figure.dpi_scale_trans,
-                facecolor="white",
-                edgecolor="#d8dee6",
+                facecolor=_CARD,
+                edgecolor=_EDGE,
                 linewidth=0.8,
                 zorder=-1,
             )
@@ -109,13 +144,15 @@ class TimelinePlot:
         self._plot_gaps(gaps)
         gaps.set_xlim(-0.015 * self._duration, 1.025 * self._duration)
         gaps.set_xlabel("time since the request", color=_PALE)
-        gaps.xaxis.set_major_formatter(FuncFormatter(_in_seconds))
+        step = round_step(self._duration, _TICKS)
+        times = list(round_times(0.0, self._duration, step))
+        gaps.set_xticks(times, [axis_time(at, step, self._duration) for at in times])
         return figure
 
     def _plot_arrivals(self, axes: Any) -> None:
         present: set[Kind] = set()
         for row, it in enumerate(self._arrivals):
-            axes.plot([0, it.duration], [row, row], color="#cbd5e1", linewidth=1, zorder=1)
+            axes.plot([0, it.duration], [row, row], color=_AXIS, linewidth=1, zorder=1)
             for kind in reversed(KINDS):
                 if times := list(self._places(it.of_kind(kind))):
                     present.add(kind)
@@ -133,12 +170,13 @@ class TimelinePlot:
                 color = _ERROR if it.ended == "failed" else _INK
                 axes.plot(
                     [it.duration], [row], marker=marker, markersize=size, color=color, markeredgewidth=2,
-                    markerfacecolor="white", linestyle="", zorder=5, clip_on=False,
+                    markerfacecolor=_CARD, linestyle="", zorder=5, clip_on=False,
                 )  # fmt: skip
         axes.set_ylim(len(self._arrivals) - 0.45, -0.62)
         axes.set_yticks(range(len(self._arrivals)), [self._named(place) for place in range(len(self._arrivals))])
-        for label, it in zip(axes.get_yticklabels(), self._arrivals, strict=True):
-            label.set_color(_ERROR if it.error is not None else _INK)
+        for row, (label, it) in enumerate(zip(axes.get_yticklabels(), self._arrivals, strict=True)):
+            color = _INK if len(self._arrivals) == 1 else _OF_STREAM[row % len(_OF_STREAM)]
+            label.set_color(_ERROR if it.error is not None else color)
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="y", length=0)
@@ -186,21 +224,21 @@ class TimelinePlot:
         for place, it in enumerate(self._arrivals):
             color = _OF_STREAM[place % len(_OF_STREAM)]
             times = [at for at, _ in it.with_tokens()][1:]
-            gaps = [max(gap, _SHORTEST) for gap in it.gaps()]
+            gaps = list(it.gaps())
             if not gaps:
                 continue
             distribution = Distribution()
             for gap in gaps:
                 distribution.add(gap)
             median, rare = distribution.quantile(0.5) or 0.0, distribution.quantile(0.99) or 0.0
-            dots = {(round(at / self._duration * 200), round(math.log10(gap) * 8)): (at, gap)
-                    for at, gap in zip(times, gaps, strict=True)}  # fmt: skip
+            drawn = [(at, max(gap, _SHORTEST)) for at, gap in zip(times, gaps, strict=True)]
+            dots = {(round(at / self._duration * 200), round(math.log10(gap) * 8)): (at, gap) for at, gap in drawn}
             axes.plot(
                 [at for at, _ in dots.values()], [gap for _, gap in dots.values()],
                 marker="o", markersize=2.6, markeredgewidth=0, alpha=0.75, color=color, linestyle="", zorder=3,
             )  # fmt: skip
-            axes.axhline(median, color=color, linewidth=1.2, linestyle=_DASHED, zorder=2)
-            axes.axhline(rare, color=color, linewidth=1.2, linestyle=_DOTTED, zorder=2)
+            axes.axhline(max(median, _SHORTEST), color=color, linewidth=1.2, linestyle=_DASHED, zorder=2)
+            axes.axhline(max(rare, _SHORTEST), color=color, linewidth=1.2, linestyle=_DOTTED, zorder=2)
             shown.append(Line2D([], [], color=color, marker="o", markersize=4, linestyle=""))
             names.append(f"{self._labels[place]}\nmedian {seconds(median)}, p99 {seconds(rare)}")
         if names:
@@ -231,6 +269,25 @@ class TimelinePlot:
         return iter({round(at / self._duration * _ACROSS): (at, count) for at, count in come}.values())
 
 
+def _lean(tag: str) -> str:
+    """A tag whose numbers have the hundredths of a point and no more, and with names of what it is painted in.
+
+    The names are its own, since what a marker is of is looked for without what stands around it.
+    """
+    names = " ".join(_name(*it) for it in _PAINTS.findall(tag))
+    tag = _NUMBERS.sub(lambda found: _STEPS.sub(r"\1", _DIGITS.sub(r"\1", found[0])), tag)
+    return tag.replace(' style="', f' class="{names}" style="', 1) if names else tag
+
+
+def _said_once(run: re.Match[str]) -> str:
+    """Markers that are painted alike, as a group that is."""
+    return f"<g{run['paint']}>\n{run[0].replace(run['paint'], '')}</g>\n"
+
+
+def _name(what: str, color: str) -> str:
+    return f"rxllm-{what[0]}{color[1:]}"
+
+
 @contextmanager
 def _styled() -> Generator[None, None, None]:
     """What is drawn here is drawn in this style, whatever the user's is; labels may be in any script."""
@@ -244,7 +301,7 @@ def _bare(axes: Any) -> None:
     axes.set_facecolor("none")
     axes.spines[["top", "right"]].set_visible(False)
     for spine in axes.spines.values():
-        spine.set_color("#cbd5e1")
+        spine.set_color(_AXIS)
     axes.tick_params(colors=_PALE, labelsize=8.5)
     axes.grid(visible=True, color=_GRID, linewidth=0.8)
     axes.set_axisbelow(True)

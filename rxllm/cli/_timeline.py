@@ -46,8 +46,11 @@ def timeline_of_all(
         import_module("matplotlib")
     except ImportError:
         refuse(str(missing_extra("--timeline", "notebook")))
+    is_new = not path.exists()
     try:
         path.open("ab").close()
+        if is_new:
+            path.unlink()  # what is killed leaves no empty file
     except OSError as error:
         refuse(f"--timeline: {error}")
     try:

@@ -56,6 +56,7 @@ def test_picture_is_drawn_however_it_ends(how: str, server: Server, tmp_path: Pa
     )
     assert process.stdout is not None
     assert process.stdout.read(6) == b"so far"
+    assert not picture.exists()
     if how == "Ctrl-C":
         process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE)

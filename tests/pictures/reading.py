@@ -1,8 +1,12 @@
 """Reading pictures as what they are: XML."""
 
+import subprocess
+import sys
 from xml.etree import ElementTree as ET
 
-__all__ = ["SVG", "marbles_in", "texts_in", "tips_in", "tree"]
+from tests.server import PATIENCE
+
+__all__ = ["SVG", "interrupted_in_ipython", "marbles_in", "texts_in", "tips_in", "tree"]
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -30,3 +34,26 @@ def marbles_in(picture: object, kind: str) -> int:
     return sum(
         it.get("class") == f"rxllm-{kind}" and it.tag in {f"{SVG}rect", f"{SVG}circle"} for it in tree(picture).iter()
     )
+
+
+def interrupted_in_ipython(cell: str) -> str:
+    """What is printed where a cell that does something with ``stream`` is interrupted, after the first chunk."""
+    code = f"""
+import os, signal, threading
+from rxllm import as_stream, operators as ops
+from rxllm.notebook import marbles, timeline
+from rxllm.types import ModelResponseStream
+
+def chunks():
+    yield ModelResponseStream.of("Hel")
+    os.kill(os.getpid(), signal.SIGINT)
+    threading.Event().wait()
+
+stream = as_stream(chunks())
+{cell}
+"""
+    ran = subprocess.run(
+        [sys.executable, "-m", "IPython", "--no-banner", "--quick", "--colors=NoColor", "-c", code],
+        capture_output=True, text=True, check=False, timeout=6 * PATIENCE,
+    )  # fmt: skip
+    return ran.stdout + ran.stderr

@@ -1,5 +1,6 @@
 """The drawings of docstrings become pictures."""
 
+import inspect
 import re
 from collections.abc import Iterator
 
@@ -15,10 +16,10 @@ from tests.pictures.reading import SVG, marbles_in, texts_in, tips_in, tree
 def drawings() -> Iterator[tuple[str, str]]:
     """Each operator's, as its docstring has it."""
     for name in operators.__all__:
-        text = getattr(operators, name).__doc__
-        drawing = re.search(r"::\n\n((?: {8}[^\n]*\n|\n)+)", text)
+        text = inspect.getdoc(getattr(operators, name)) or ""
+        drawing = re.search(r"::\n\n((?: {4}[^\n]*\n|\n)+)", text)
         assert drawing is not None
-        yield name, re.sub(r"^ {8}", "", drawing[1], flags=re.MULTILINE).rstrip()
+        yield name, re.sub(r"^ {4}", "", drawing[1], flags=re.MULTILINE).rstrip()
 
 
 DRAWINGS = dict(drawings())

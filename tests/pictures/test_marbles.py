@@ -1,6 +1,7 @@
 """A pipeline is run once, and what went through each of its stages is drawn."""
 
 import asyncio
+import base64
 import gc
 import signal
 import subprocess
@@ -8,7 +9,9 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 import reactivex as rx
@@ -25,11 +28,11 @@ from rxllm._pictures import marbles
 from rxllm._pictures._diagram import RADIUS
 from rxllm._pictures._items import told
 from rxllm._pictures._marbles import marbles_of
-from rxllm._pictures._stages import Stage, watched
+from rxllm._pictures._stages import Came, Ended, Stage, Watched
 from rxllm.exceptions import RateLimitError
 from rxllm.testing import LLMServer
 from rxllm.types import ModelResponseStream, ToolResult, Usage
-from tests.pictures.reading import SVG, marbles_in, texts_in, tips_in, tree
+from tests.pictures.reading import SVG, interrupted_in_ipython, marbles_in, texts_in, tips_in, tree
 from tests.server import PATIENCE, Answering, Server
 
 Pipeline = Callable[[Stream[ModelResponseStream]], Stream[Any]]
@@ -99,10 +102,11 @@ def test_each_lane_holds_what_its_stage_gives(pipeline: Pipeline) -> None:
             "gpt-4", [{"role": "user", "content": "Count"}], stream=True, api_base=server.url, api_key="test"
         )
         piped = pipeline(stream)
-        run, stages = watched(piped, lambda: 0.0)
-        came = list(run)
+        watched = Watched(piped, lambda: 0.0)
+        stages = watched.stages
+        came = list(watched.run())
         assert len(server.requests) == 1
-        assert run.request == stream.request
+        assert watched.stream.request == stream.request
         assert len(stages) == len(parts_of(piped))
         whole: list[str] = []
         for place, stage in enumerate(stages):
@@ -140,43 +144,121 @@ def test_error_is_drawn_and_not_raised() -> None:
 
 def test_error_of_an_operators_function_is_drawn_where_it_was_raised() -> None:
     """The lane above was left."""
-    stages = watched(as_stream(["a", "b"]).pipe(rx_ops.map(lambda text: 1 // (text == "a"))), lambda: 0.0)
+    watched = Watched(as_stream(["a", "b"]).pipe(rx_ops.map(lambda text: 1 // (text == "a"))), lambda: 0.0)
     with pytest.raises(ZeroDivisionError):
-        list(stages[0])
-    assert [end.how for end in stages[1][0].ends] == ["left"]
-    assert [end.how for end in stages[1][1].ends] == ["failed"]
-    assert any("ZeroDivisionError" in tip for tip in tips_in(marbles_of(stages[1])))
+        list(watched.run())
+    assert [[end.how for end in stage.ends] for stage in watched.stages] == [["left"], ["failed"]]
+    assert any("ZeroDivisionError" in tip for tip in tips_in(marbles_of(watched.stages)))
 
 
 def test_each_try_is_drawn() -> None:
     """A stage that is subscribed to again has an end for each time."""
-    run, stages = watched(as_stream(rx.concat(rx.of(1), rx.throw(ValueError("x")))).pipe(rx_ops.retry(3)), lambda: 0.0)
+    watched = Watched(as_stream(rx.concat(rx.of(1), rx.throw(ValueError("x")))).pipe(rx_ops.retry(3)), lambda: 0.0)
     with pytest.raises(ValueError, match="x"):
-        list(run)
-    assert [end.how for end in stages[0].ends] == ["failed"] * 3
-    assert len(stages[1].came) == 3
+        list(watched.run())
+    assert [end.how for end in watched.stages[0].ends] == ["failed"] * 3
+    assert len(watched.stages[1].came) == 3
 
 
 def test_empty_and_never_subscribed() -> None:
     """Nothing came: lanes without marbles; what nobody subscribed to has no line."""
     assert marbles_in(marbles(as_stream([])), "other") == 0
-    run, stages = watched(as_stream([1]).pipe(rx_ops.take(0)), lambda: 0.0)
-    assert list(run) == []
-    assert stages[0].begun is None
-    assert "nothing" in texts_in(marbles_of(stages))
+    watched = Watched(as_stream([1]).pipe(rx_ops.take(0)), lambda: 0.0)
+    assert list(watched.run()) == []
+    assert watched.stages[0].begun is None
+    assert "nothing" in texts_in(marbles_of(watched.stages))
+
+
+ONE_MORE = ["chunks", "gpt-4", "merge", "chunks"]
+DELAYED = ["chunks", "delay", "chunks", "gpt-4", "concat", "chunks"]
+# What is made of a function that asks, how many requests that sends, and the lanes and boxes of the picture.
+OTHERS: list[tuple[Callable[[Callable[[], Stream[Any]]], Stream[Any]], int, list[str]]] = [
+    (lambda ask: ask().pipe(rx_ops.merge(ask().pipe(rx_ops.skip(0)))), 2, ONE_MORE),
+    (lambda ask: ask().pipe(rx_ops.concat(ask())), 2, ["chunks", "gpt-4", "concat", "chunks"]),
+    (lambda ask: ask().pipe(rx_ops.flat_map(lambda _: ask())), 4, ["chunks", *["gpt-4"] * 3, "flat_map", "chunks"]),
+    (
+        lambda ask: ask().pipe(rx_ops.delay(0), rx_ops.concat(ask())),
+        2,
+        ["chunks", "delay", "chunks", *ONE_MORE[1:2], "concat", "chunks"],
+    ),
+    (lambda ask: as_stream(rx.merge(ask(), ask())), 2, ["gpt-4", "gpt-4", "2 streams", "chunks"]),
+    (lambda ask: as_stream(rx.defer(lambda _: ask())), 1, ["chunks"]),
+    (lambda ask: (twice := ask()).pipe(rx_ops.merge(twice)), 2, ONE_MORE),
+    (lambda ask: ask().pipe(ops.share_replay()), 1, ["chunks", "share_replay", "chunks"]),
+    (lambda ask: ask().pipe(ops.guard(lambda _: True)), 1, ["chunks", "guard", "chunks"]),
+    (lambda ask: ask().pipe(rx_ops.repeat(2)), 2, ["chunks", "repeat", "chunks"]),
+]
+
+
+@pytest.mark.parametrize(("pipeline", "requests", "rows"), OTHERS)
+def test_streams_that_operators_open_have_lanes_above_them(
+    pipeline: Callable[[Any], Stream[Any]],
+    requests: int,
+    rows: list[str],
+    ask: Callable[..., Stream[ModelResponseStream]],
+    server: Server,
+) -> None:
+    """Whether they were given, or made by a function; each request is sent once; what is drawn already is not again."""
+    server.script = lambda answering: answering.stream("One", " two")
+    picture = marbles(pipeline(ask))
+    assert len(server.requests) == requests
+    texts = [text.partition("(")[0].partition(" #")[0] for text in texts_in(picture)]
+    assert [text for text in texts if text in {*rows}] == rows
+
+
+def test_stream_that_is_opened_later_is_known_whose_it_is() -> None:
+    """A hedge opens it by a timer."""
+    picture = marbles(echo("Hi", delay=5).pipe(ops.hedge(echo("Bye"), after=0.01), ops.text_deltas()))
+    texts = texts_in(picture)
+    assert texts.index("chunks") < texts.index("echo") < texts.index("hedge(echo('Bye'), after=0.01)")
+
+
+def test_streams_that_wait_for_functions_are_known_too() -> None:
+    """What ``run_tools()`` sends when its functions have answered."""
+
+    def get_weather(location: str) -> str:
+        return f"Rain in {location}"
+
+    parameters = {"type": "object", "properties": {"location": {"type": "string"}}}
+    tools: list[Any] = [{"type": "function", "function": {"name": "get_weather", "parameters": parameters}}]
+
+    def send(messages: Any) -> Stream[ModelResponseStream]:
+        return rxllm.completion("sim/story", messages, stream=True, tools=tools, extra_body={"delay": 0})
+
+    question = [{"role": "user", "content": "What is the weather in Paris?"}]
+    texts = texts_in(marbles(send(question).pipe(ops.run_tools([get_weather], send=send))))
+    assert texts.index("chunks") < texts.index("story") < texts.index("run_tools([get_weather], send=send)")
+
+
+def test_operators_are_called_as_they_were_written() -> None:
+    """Where their functions do not say it all; what is known of the values stays."""
+    end, first = "jumps", ops.tag("a")
+    words = as_stream([ModelResponseStream.of("The quick fox jumps")])
+    piped = words.pipe(
+        ops.stop_at(end, "x"), ops.redact("fox|dog"), first, ops.take_chunks(len(end)), rx_ops.merge(words)
+    ).map(lambda chunk: chunk)
+    named = ["stop_at(end, 'x')", "redact('fox|dog')", "tag(…)", "take_chunks(5)", "merge(words)"]
+    assert [text for text in texts_in(marbles(piped)) if "(" in text] == [*named, "map(lambda chunk: chunk)"]
+
+
+def test_no_more_lanes_than_can_be_looked_at() -> None:
+    """Of twenty streams, six are drawn, and it says that there are more."""
+    picture = marbles(as_stream(range(20)).pipe(rx_ops.flat_map(lambda _: echo("Hi")), ops.text_deltas()))
+    texts = texts_in(picture)
+    assert "flat_map(lambda _: echo('Hi'))and 14 more streams" in texts
+    assert texts.count("echo #6") == 1
+    assert "echo #7" not in texts
 
 
 def test_roots_of_many_streams() -> None:
-    """A merge, models side by side, a hedge and a plain Observable are drawn by what comes of them."""
+    """Models side by side, and plain Observables."""
     merged = ops.merge_models(echo("Hi"), echo("Bye"))
     picture = marbles(merged.pipe(rx_ops.filter(lambda _: True)))
     assert sum("sim/echo #2: " in tip for tip in tips_in(picture)) >= 1
-    hedged = marbles(echo("Hi").pipe(ops.hedge(echo("Bye"), after=5)))
-    assert "hedge(Stream of sim/echo, 5)" in texts_in(hedged) or "hedge(Stream of sim/echo, after=5)" in texts_in(
-        hedged
-    )
+    assert "2 streams" in texts_in(picture)
     assert "numbers" in texts_in(marbles(as_stream(rx.merge(rx.of(1), rx.of(2)))))
     assert "numbers" in texts_in(marbles(rx.of(1, 2)))
+    assert "items" in texts_in(marbles(as_stream([1, "a"])))
 
 
 @pytest.mark.parametrize("given", [3, [1], None, rx.of(1).pipe(rx_ops.publish())])
@@ -202,6 +284,65 @@ def test_positions_are_exact() -> None:
     bar = next(it for it in tree(picture).iter(f"{SVG}path") if it.get("class") == "rxllm-bar")
     end = float(bar.get("d", "").split()[0][1:]) - RADIUS
     assert second - first == pytest.approx((end - first) / 3, abs=0.2)
+
+
+def lane_at(times: list[float], end: float) -> Stage:
+    """A stage that had a text at each of these times, and an end."""
+    came = [Came(at, told(f"word {number}")) for number, at in enumerate(sorted(times))]
+    return Stage((), "texts", begun=0.0, came=came, ends=[Ended(end, "completed")])
+
+
+def boxes_in(picture: object) -> list[tuple[float, float]]:
+    """Where each marble of a text begins and ends."""
+    rects = [it for it in tree(picture).iter(f"{SVG}rect") if it.get("class") == "rxllm-text"]
+    dots = [it for it in tree(picture).iter(f"{SVG}circle") if it.get("class") == "rxllm-text"]
+    return sorted(
+        [(float(it.get("x", "")), float(it.get("x", "")) + float(it.get("width", ""))) for it in rects]
+        + [(float(it.get("cx", "")) - 1, float(it.get("cx", "")) + 1) for it in dots]
+    )
+
+
+def bars_in(picture: object) -> list[float]:
+    """Where each completion stands."""
+    paths = [it for it in tree(picture).iter(f"{SVG}path") if it.get("class") == "rxllm-bar"]
+    return [float(it.get("d", "").split()[0][1:]) for it in paths]
+
+
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=60), st.floats(0, 1))
+def test_nothing_hides_anything(times: list[float], longer: float) -> None:
+    """No two marbles with a text overlap, and none the completion, which comes after all."""
+    picture = marbles_of([lane_at(times, max(times) + longer)])
+    boxes = boxes_in(picture)
+    for (_, right), (left, _) in pairwise(boxes):
+        assert right <= left + 0.2
+    (bar,) = bars_in(picture)
+    assert max(right for _, right in boxes) < bar
+
+
+def test_completions_at_one_time_stand_in_one_place() -> None:
+    """Whatever came with them: the last marble stands before."""
+    picture = marbles_of([lane_at([1.0, 2.0, 4.0], 4.0), lane_at([1.0], 4.0), lane_at([1.0, 3.999], 4.0)])
+    assert len({*bars_in(picture)}) == 1
+
+
+def test_dot_of_many_is_larger() -> None:
+    """Where there is no room for their number."""
+    times = [at / 10 for at in range(100)]
+    radii: list[list[float]] = []
+    for crowd in ([], [5.01 + at / 1000 for at in range(30)]):
+        picture = marbles_of([lane_at([*times, *crowd], 10.0)])
+        radii.append([float(it.get("r", "")) for it in tree(picture).iter(f"{SVG}circle")])
+    assert max(radii[1]) > 1.5 * max(radii[0])
+
+
+def test_axis_is_broken_where_nothing_happens() -> None:
+    """All lanes are, and it says for how long."""
+    times = [20 + at / 100 for at in range(30)]
+    picture = marbles_of([lane_at(times, 20.3), lane_at(times, 20.3)])
+    assert "+20 s" in texts_in(picture)
+    assert sum(it.get("class") == "rxllm-gap" for it in tree(picture).iter()) == 2
+    left, _ = boxes_in(picture)[0]
+    assert left < 0.25 * float(tree(picture).get("width", ""))
 
 
 def test_many_of_one_instant_are_one_marble() -> None:
@@ -287,6 +428,28 @@ def test_interrupt_ends_it_and_is_raised(ask: Callable[..., Stream[ModelResponse
     assert server.closed.get(timeout=PATIENCE) == 1
 
 
+def test_interrupt_in_ipython_shows_what_had_come() -> None:
+    """The picture is displayed before the interrupt is raised."""
+    printed = interrupted_in_ipython("marbles(stream.pipe(ops.text_deltas()))")
+    assert "<Picture: text_deltas()>" in printed
+    assert "KeyboardInterrupt" in printed
+
+
+def test_html_holds_the_picture_and_its_tips() -> None:
+    """As an image, with what is told laid over it: an image alone tells nothing to who points at it."""
+    picture = marbles(echo('Hi <b> & "you"\nall').pipe(ops.text_deltas()))
+    html = ET.fromstring(picture._repr_mimebundle_()["text/html"])  # noqa: S314  # pyright: ignore[reportPrivateUsage]
+    image, *areas = html
+    _, _, data = image.get("src", "").partition("data:image/svg+xml;base64,")
+    svg = base64.b64decode(data).decode()
+    assert texts_in(svg) == texts_in(picture)
+    assert [it.get("title") for it in areas] == tips_in(picture)
+    assert tips_in(svg) == []
+    for area in areas:
+        place = dict(part.split(":") for part in area.get("style", "").split(";"))
+        assert all(0 <= float(place[name][:-1]) <= 100 for name in ("left", "top", "width", "height"))
+
+
 def test_it_runs_where_an_event_loop_runs() -> None:
     """As in the main thread of a notebook's kernel."""
 
@@ -334,4 +497,4 @@ def test_library_stays_light() -> None:
 def test_observable_of_ones_own_is_one_lane() -> None:
     """What reactivex's ``pipe()`` made of it is not known."""
     own: Observable[Any] = rx.of(1, 2).pipe(rx_ops.map(str))
-    assert len(watched(own, lambda: 0.0)[1]) == 1
+    assert len(Watched(own, lambda: 0.0).stages) == 1

@@ -32,6 +32,20 @@ def shout(source: Observable[str], sign: str = "!") -> Observable[str]:
     return source.pipe(rx_ops.map(louder))
 
 
+def louder_by(sign: str, *, times: int = 1) -> Callable[[Observable[str]], Observable[str]]:
+    """A function that makes an operator."""
+
+    def louder(source: Observable[str]) -> Observable[str]:
+        return source.pipe(rx_ops.map(lambda text: f"{text}{sign * times}"))
+
+    return louder
+
+
+def only_first() -> Callable[[Observable[str]], Observable[str]]:
+    """The same with a lambda."""
+    return lambda source: source.pipe(rx_ops.take(1))
+
+
 def no_key(_: Any) -> None:
     """Nothing is kept of any."""
 
@@ -76,15 +90,23 @@ CALLS: list[tuple[Any, str]] = [
     (ops.split_lines(), "split_lines()"),
     (ops.tag("a"), "tag(…)"),
     (rx_ops.map(str.upper), "map(upper)"),
-    (rx_ops.map(lambda it: it), "map(lambda)"),
+    (rx_ops.map(lambda it: it), "map(lambda it: it)"),
+    (rx_ops.filter(lambda it: it is not None), "filter(lambda it: it is not None)"),
+    (rx_ops.map(lambda it: "a text that is much longer than there is room for in a box"), "map(lambda it: …)"),
+    (rx_ops.map(eval("lambda: 3")), "map(lambda: …)"),  # noqa: S307  it is our own
     (rx_ops.take(3), "take(3)"),
     (rx_ops.debounce(0.5), "debounce(0.5)"),
     (rx_ops.scan(max, seed=0), "scan(max, 0)"),
-    (rx_ops.ref_count(), "ref_count(…)"),
+    (rx_ops.scan(max), "scan(max)"),
+    (rx_ops.to_list(), "to_list()"),
+    (rx_ops.ref_count(), "ref_count()"),
+    (rx_ops.do_while(bool), "do_while(bool)"),
     (rx_ops.start_with("a" * 100), f"start_with('{'a' * 23}…')"),
     (shout, "shout"),
     (partial(shout, sign="?"), "shout(sign='?')"),
-    (as_is, "lambda source: …"),
+    (louder_by("!", times=2), "louder_by('!', times=2)"),
+    (only_first(), "only_first()"),
+    (as_is, "lambda source: source"),
 ]
 
 
@@ -107,3 +129,12 @@ def test_object_that_can_be_called_is_told_by_its_class() -> None:
             return source
 
     assert operator_name(Louder()) == "Louder"
+
+
+def test_function_within_another_is_told_by_its_own_name() -> None:
+    """What another has not returned is not called by that one's name."""
+
+    def quiet(source: Observable[str]) -> Observable[str]:
+        return source.pipe(rx_ops.map(str.lower))
+
+    assert operator_name(quiet) == "quiet"

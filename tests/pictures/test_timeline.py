@@ -1,9 +1,12 @@
 """When the chunks came: of streams, of recordings, of what others have collected."""
 
+import base64
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
 import pytest
@@ -15,10 +18,11 @@ import rxllm
 from rxllm import Stream, as_stream
 from rxllm import operators as ops
 from rxllm._accumulators._arrivals import Arrivals
+from rxllm._accumulators._measurement import Measurement
 from rxllm._pictures import timeline, timeline_of
 from rxllm.exceptions import IncompleteStreamError
 from rxllm.types import ModelResponseStream, Usage
-from tests.pictures.reading import texts_in, tree
+from tests.pictures.reading import SVG, interrupted_in_ipython, texts_in, tree
 from tests.server import Answering, Server
 
 CALL = [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}]
@@ -174,6 +178,10 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_sent(
             timeline(ask(), given_)
     with pytest.raises(TypeError):
         timeline()
+    with pytest.raises(TypeError, match="the Stream, or what record"):
+        timeline(ask(), Measurement("completed", 1.0, 1, 1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="2 streams and recordings, and 1 labels"):
+        timeline(ask(), ask(), labels=["one"])
     with pytest.raises(ValueError, match="one answer or more"):
         timeline_of([])
     assert server.requests == []
@@ -208,6 +216,52 @@ def test_users_style_is_neither_used_nor_changed() -> None:
         before = dict(style.rcParams)
         assert str(timeline_of([collected("a", *words(5))])) == expected
         assert dict(style.rcParams) == before
+
+
+def test_labels_are_what_was_said() -> None:
+    """Instead of the models."""
+    written = texts_in(timeline(echo("Hi"), echo("Hi"), labels=["short", "long"]))
+    assert {"short", "long"} <= {*written}
+    assert "sim/echo" not in "".join(written)
+
+
+def test_chunks_of_one_instant_have_no_gaps() -> None:
+    """They are told as what they are, though an axis of powers of ten has no place for nothing."""
+    assert "median 0, p99 0" in "\n".join(texts_in(timeline_of([collected("a", *words(5), gap=0.0)])))
+
+
+def test_times_of_the_axis_are_in_one_unit() -> None:
+    """However long it is."""
+    written = texts_in(timeline_of([collected("a", *words(5), gap=0.04)]))
+    assert {"50 ms", "100 ms", "150 ms", "200 ms"} <= {*written}
+
+
+def test_it_follows_the_preference_for_dark_pictures() -> None:
+    """Every colour has one for the dark, by a name that is on all that is painted in it; no style is anybody else's."""
+    picture = timeline_of([collected("a", *words(5)), collected("fill: #123456 class=*{", *words(9))])
+    style = next(tree(picture).iter(f"{SVG}style")).text or ""
+    for it in tree(picture).iter():
+        for what, color in re.findall(r"(fill|stroke): #(\w{6})", it.get("style", "")):
+            name = f"rxllm-{what[0]}{color}"
+            assert name in it.get("class", "").split()
+            assert f".{name}{{{what}:#" in style
+    assert all(selector.lstrip().startswith((".rxllm-", "@media")) for selector in re.findall(r"[^{}]+(?={)", style))
+
+
+def test_page_is_never_too_narrow_for_it() -> None:
+    """In HTML it is an image that shrinks with the page; an SVG in JupyterLab is cut off."""
+    picture = timeline_of([collected("a", *words(5))])
+    html = ET.fromstring(picture._repr_mimebundle_()["text/html"])  # noqa: S314  # pyright: ignore[reportPrivateUsage]
+    (image,) = html
+    assert "max-width:100%" in image.get("style", "")
+    assert base64.b64decode(image.get("src", "").partition(",")[2]).decode() == str(picture)
+
+
+def test_interrupt_in_ipython_shows_what_had_come() -> None:
+    """The picture is displayed before the interrupt is raised."""
+    printed = interrupted_in_ipython("timeline(stream)")
+    assert "<Picture: timeline of stream>" in printed
+    assert "KeyboardInterrupt" in printed
 
 
 def test_size_is_bounded() -> None:
