@@ -59,14 +59,18 @@ class PromptFile:
         path: the file.
         common: arguments for all; a request's own come first.
         system: the system message of those that have none.
+        name: what the file is called where something is wrong with it; by default its path.
 
     Raises:
         OSError: it cannot be read.
         ValueError: something in it is no request that could be sent; a line for each, with the file's and its number.
     """
 
-    def __init__(self, path: Path, common: Mapping[str, Any], system: str | None = None) -> None:
+    def __init__(
+        self, path: Path, common: Mapping[str, Any], system: str | None = None, *, name: str | None = None
+    ) -> None:
         self.path = path
+        self.name = str(path) if name is None else name
         self._common = common
         self._system = system
         self._starts = array("Q")
@@ -105,7 +109,7 @@ class PromptFile:
                 prompt = self._prompt(file.readline(), place)
                 if prompt is None:
                     line = self._lines[place]
-                    raise OSError(f"{self.path}, line {line}: the file was changed while its prompts were asked")
+                    raise OSError(f"{self.name}, line {line}: the file was changed while its prompts were asked")
                 yield prompt
 
     def _prompt(self, text: bytes, place: int) -> Prompt | None:
@@ -130,14 +134,14 @@ class PromptFile:
                     self._note(text, line, start)
                 except ValueError as error:
                     if len(faults) < _FAULTS_SHOWN:
-                        faults.append(f"{self.path}, line {line}: {' '.join(str(error).split())}")
+                        faults.append(f"{self.name}, line {line}: {' '.join(str(error).split())}")
                     else:
                         more += 1
             start += len(text)
         if more:
-            faults.append(f"{self.path}: {more} more line{'s are' if more > 1 else ' is'} no request")
+            faults.append(f"{self.name}: {more} more line{'s are' if more > 1 else ' is'} no request")
         if not (faults or self._starts):
-            faults.append(f"{self.path}: there is no prompt in it")
+            faults.append(f"{self.name}: there is no prompt in it")
         if faults:
             raise ValueError("\n".join(faults))
 

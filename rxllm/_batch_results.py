@@ -135,7 +135,7 @@ class ResultsFile:
         place = self._prompts.place_of(custom_id)
         if place is None:
             raise ValueError(
-                f"{self._shown}, line {number}: it is the result of {custom_id!r}, which {self._prompts.path} has not: "
+                f"{self._shown}, line {number}: it is the result of {custom_id!r}, which {self._prompts.name} has not: "
                 "results of other prompts need a file of their own"
             )
         if not response:
@@ -144,7 +144,7 @@ class ResultsFile:
         if members["request"] != self._prompts.fingerprint(place):
             raise ValueError(
                 f"{self._shown}, line {number}: it is the result of {custom_id!r}, and that prompt "
-                f"({self._prompts.path}, line {self._prompts.line_of(place)}), its model or an option has been changed "
+                f"({self._prompts.name}, line {self._prompts.line_of(place)}), its model or an option has been changed "
                 "since: another batch needs a file of its own"
             )
         return place
@@ -191,14 +191,11 @@ class ResultsFile:
     def _drop(self, dropped: set[int], whole: int) -> None:
         """Puts a file without these lines, and without what comes after the whole ones, in the place of this one."""
         beside = self._path.with_name(f"{self._path.name}.part")
-        with self._path.open("rb") as old, beside.open("wb") as new:
-            for number, text in enumerate(old, 1):
-                if old.tell() > whole:
-                    break
-                if number not in dropped:
-                    new.write(text)
-            new.flush()
-            os.fsync(new.fileno())
+        try:
+            self._write_without(dropped, whole, beside)
+        except OSError as error:  # as of a disk that is full
+            beside.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(self._shown)) from None
         shutil.copymode(self._path, beside)
         file = beside.open("ab", buffering=0)
         # Held before it is in its place, so that nobody else comes in between.
@@ -212,3 +209,14 @@ class ResultsFile:
         beside.replace(self._path)
         self._file.close()
         self._file = file
+
+    def _write_without(self, dropped: set[int], whole: int, path: Path) -> None:
+        """Writes the whole lines, but for these, to another file."""
+        with self._path.open("rb") as old, path.open("wb") as new:
+            for number, text in enumerate(old, 1):
+                if old.tell() > whole:
+                    break
+                if number not in dropped:
+                    new.write(text)
+            new.flush()
+            os.fsync(new.fileno())

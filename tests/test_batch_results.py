@@ -389,6 +389,23 @@ def test_a_line_that_does_not_fit_is_an_error(path: Path, prompts: PromptFile) -
     finish(path, prompts)
 
 
+def test_a_disk_that_is_full_leaves_the_file_as_it_was(path: Path, prompts: PromptFile) -> None:
+    """Where there is no room to leave out what failed, nothing is changed, and nothing stays beside it."""
+    write(path, prompts, 0, 1, 2, failing=(1,))
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with closing(ResultsFile(path, prompts)) as results:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 3, hard))
+        try:
+            with pytest.raises(OSError, match=f"'{path}'"):
+                results.settle()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == before
+    assert sorted(it.name for it in path.parent.iterdir()) == ["out.jsonl", "prompts.jsonl"]
+    finish(path, prompts)
+
+
 def test_a_file_that_is_taken_away_is_an_error(path: Path, prompts: PromptFile) -> None:
     """What was written then would be lost."""
     with closing(ResultsFile(path, prompts)) as results:

@@ -13,8 +13,8 @@ import sys
 from typing import Final
 
 from rxllm import __version__
-from rxllm.cli._output import abandon_output, failure, note
-from rxllm.cli._parser import Parser, without_values
+from rxllm.cli._output import Output, abandon_output, error_line, failure, note
+from rxllm.cli._parser import Arguments, Parser, without_values
 from rxllm.exceptions import APIError
 
 __all__ = ["main"]
@@ -38,10 +38,10 @@ def main(argv: list[str] | None = None) -> int:
     """
     try:
         parser = _parser(sys.argv[1:] if argv is None else argv)
-        arguments, unknown = parser.parse_known_args(argv)
+        arguments, unknown = parser.parse_known_args(argv, Arguments())
         if unknown:
             arguments.refuse(f"unrecognized arguments: {' '.join(without_values(unknown))}")
-        code: int = arguments.run(arguments)
+        code = _run(arguments)
     except SystemExit as leaving:  # argparse's, after --help, --version and wrong arguments
         return leaving.code if isinstance(leaving.code, int) else 0
     except KeyboardInterrupt:
@@ -49,12 +49,20 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         abandon_output()
         return 141
-    except APIError as error:
-        note(f"rxllm: {failure(error)}")
-        return 1
     except OSError as error:
         abandon_output()
         note(f"rxllm: {error}")
+        return 1
+    return code
+
+
+def _run(arguments: Arguments) -> int:
+    try:
+        code: int = arguments.run(arguments)
+    except APIError as error:
+        note(f"rxllm: {failure(error)}")
+        if getattr(arguments, "json", False):
+            Output().line(error_line(error))
         return 1
     return code
 

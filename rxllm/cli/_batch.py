@@ -3,23 +3,31 @@
 import argparse
 import asyncio
 import json
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, aclosing, closing
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 
 from rxllm import aclose, complete_all
 from rxllm._batch_prompts import Prompt, PromptFile
 from rxllm._batch_results import ResultsFile
-from rxllm.cli._asking import AskingOptions, add_options
-from rxllm.cli._output import Output, note
+from rxllm.cli._asking import AskingOptions, add_options, parameters, standard_input
+from rxllm.cli._open_files import room_for_connections
+from rxllm.cli._output import Output, failure, note
 from rxllm.cli._parser import count, positive, teach
 from rxllm.cli._progress import Progress, progress
+from rxllm.cli._signals import sigterm_as_ctrl_c
 from rxllm.cli._tally import Tally
+from rxllm.exceptions import AuthenticationError
 
 __all__ = ["add_arguments", "run"]
 
-_DESCRIPTION = """\
+_STANDARD_INPUT: Final = Path("-")
+
+_DESCRIPTION: Final = """\
 Asks all the prompts of a file, so many at a time, and appends each result to
 another file as it comes.
 
@@ -36,7 +44,7 @@ what has a response is kept, and what failed is asked again. A file of results
 is of one file of prompts: where a prompt, the model or an option has been
 changed since, it is refused."""
 
-_OUTPUT = """\
+_OUTPUT: Final = """\
 OUTPUT has a line of JSON for each result, in the form of OpenAI's batches:
 "custom_id" (by default line-N), "response" with "status_code" and "body", or
 "error"; and beside these "line", "request" (a fingerprint of what was asked),
@@ -51,6 +59,7 @@ class _BatchArguments(AskingOptions):
     concurrency: int
     retries: int
     limit: int | None
+    max_failures: int | None
     json: bool
 
 
@@ -64,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "rxllm batch prompts.jsonl -o out.jsonl -m sim/echo && cat out.jsonl",
         "rxllm batch prompts.jsonl -o more.jsonl -m sim/story --concurrency 50 --json",
     )
-    parser.add_argument("prompts", metavar="PROMPTS", type=Path, help="the file of prompts")
+    parser.add_argument("prompts", metavar="PROMPTS", type=Path, help='the file of prompts; "-" is standard input')
     parser.add_argument("-o", "--output", required=True, type=Path, help="the file of results, made if it is not there")
     parser.add_argument("-m", "--model", help="the model of those prompts that name none")
     add_options(parser)
@@ -75,14 +84,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--retries", metavar="N", type=count, default=2, help="how often a prompt is asked again at once, by default 2"
     )
     parser.add_argument("--limit", metavar="N", type=positive, help="ask only the first N prompts, to try it out")
+    parser.add_argument("--max-failures", metavar="N", type=positive, help="stop once so many prompts have failed")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON on standard output")
 
 
+@sigterm_as_ctrl_c()
 def run(arguments: _BatchArguments) -> int:
     """Asks what has no response yet, and says what it came to."""
+    most = room_for_connections(arguments.concurrency)
+    if most is not None:
+        arguments.refuse(f"--concurrency may be {most} at most, for want of open files: raise `ulimit -n`")
     with ExitStack() as held:
         try:
-            prompts = PromptFile(arguments.prompts, _common(arguments), arguments.system)
+            path, name = _readable_twice(arguments.prompts, held)
+            prompts = PromptFile(path, _common(arguments), arguments.system, name=name)
             results = held.enter_context(closing(ResultsFile(arguments.output, prompts)))
             answered = results.settle()
         except (OSError, ValueError) as error:
@@ -92,11 +107,26 @@ def run(arguments: _BatchArguments) -> int:
         return _run(arguments, prompts, results, answered)
 
 
+def _readable_twice(path: Path, held: ExitStack) -> tuple[Path, str]:
+    """A file with the prompts, and what it is called: a pipe can be read once only, so what comes of it is kept."""
+    if path != _STANDARD_INPUT and not path.is_fifo():
+        return path, str(path)
+    kept = Path(held.enter_context(TemporaryDirectory(prefix="rxllm-"))) / "prompts.jsonl"
+    if path != _STANDARD_INPUT:
+        with path.open("rb") as source, kept.open("wb") as copy:
+            shutil.copyfileobj(source, copy)
+        return kept, str(path)
+    if sys.stdin is None:
+        raise OSError("standard input is closed")
+    kept.write_bytes(standard_input())
+    return kept, "standard input"
+
+
 def _run(arguments: _BatchArguments, prompts: PromptFile, results: ResultsFile, answered: bytearray) -> int:
     total = min(len(prompts), arguments.limit or len(prompts))
     tally = Tally(total, kept=sum(answered[:total]))
     missing = (place for place in range(total) if not answered[place])
-    failure = ""
+    reason = ""
     try:
         with progress(total, tally.kept) as shown:
             asyncio.run(_ask(arguments, prompts.read(missing), results, tally, shown))
@@ -105,11 +135,14 @@ def _run(arguments: _BatchArguments, prompts: PromptFile, results: ResultsFile, 
         tally.interrupted = True
         code = 130
     except OSError as error:
-        failure = f"rxllm: {error}"
+        reason = str(error)
+        code = 1
+    except AuthenticationError as error:
+        reason = failure(error)
         code = 1
     tally.stop()
-    if failure:
-        note(failure)
+    if reason:
+        note(f"rxllm: {reason}")
     note(str(tally))
     if arguments.json:
         Output().line(json.dumps({**tally.figures(), "output": str(arguments.output)}))
@@ -134,9 +167,14 @@ async def _ask(
         )
         async with aclosing(aiter(stream)) as ready:
             async for result in ready:
+                if isinstance(result.error, AuthenticationError) and result.error.status_code is None:
+                    raise result.error  # no key was found, nor would one be for those that follow
                 results.add(under_way.pop(result.index), result)
                 tally.add(result)
                 shown.show(tally.done, tally.failed)
+                if tally.failed == arguments.max_failures:
+                    tally.interrupted = True
+                    break
     finally:
         await aclose()
 
@@ -144,10 +182,7 @@ async def _ask(
 def _common(arguments: _BatchArguments) -> dict[str, Any]:
     """What all prompts are asked with."""
     return {
-        "api_base": arguments.api_base,
         "max_retries": arguments.retries,
         "model": arguments.model,
-        "max_tokens": arguments.max_tokens,
-        "temperature": arguments.temperature,
-        "tools": arguments.tools,
+        **parameters(arguments),
     }

@@ -1,6 +1,5 @@
 """Answers side by side on a terminal, by rich: the ends of them while they come, and all of them in the end."""
 
-import re
 from collections.abc import Iterator, Sequence
 from math import ceil
 from typing import Final
@@ -13,7 +12,7 @@ from rich.text import Text
 
 from rxllm import ModelResponseStream, Stream
 from rxllm._latest import latest_every
-from rxllm.cli._output import call_line, failure
+from rxllm.cli._output import call_line, failure, printable
 from rxllm.cli._watching import Watch
 
 __all__ = ["Columns"]
@@ -26,9 +25,6 @@ _BETWEEN: Final = 3  # a line, and a space on either side of it
 _HEAD: Final = 2  # the heading, and the line under it
 _FOOT: Final = 1  # the line above the figures
 
-# What would move the cursor, or worse.
-_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
 
 class Columns:
     """Answers in columns: while they come as much of their ends as the screen has room for, then whole."""
@@ -38,8 +34,11 @@ class Columns:
         self._console = console
 
     def follow(self, chunks: Stream[ModelResponseStream]) -> None:
-        """Draws the answers while the chunks of all come."""
-        with Live(console=self._console, auto_refresh=False, transient=True) as live:
+        """Draws the answers while the chunks of all come.
+
+        On a screen of their own, as a pager has one: where the window is resized, nothing of them stays behind.
+        """
+        with Live(console=self._console, auto_refresh=False, screen=True) as live:
             live.update(self.drawn(whole=False), refresh=True)
             for _ in chunks.pipe(latest_every(_REDRAW)):
                 live.update(self.drawn(whole=False), refresh=True)
@@ -76,16 +75,12 @@ def _body(watch: Watch, console: Console, width: int, room: int | None) -> Text:
     """What an answer says, or as many lines of its end as there is room for."""
     parts = list(_parts(watch))
     if room is None:
-        return Text("\n").join(Text(_printable(text), style) for text, style in parts)
+        return Text("\n").join(Text(printable(text), style) for text, style in parts)
     lines: list[Text] = []
     for text, style in reversed(parts):
         if len(lines) < room:
-            lines[:0] = Text(_printable(_end(text, room * width)), style).wrap(console, width)
+            lines[:0] = Text(printable(_end(text, room * width)), style).wrap(console, width)
     return Text("\n").join(lines[-room:])
-
-
-def _printable(text: str) -> str:
-    return _CONTROLS.sub("", text)
 
 
 def _parts(watch: Watch) -> Iterator[tuple[str, str]]:

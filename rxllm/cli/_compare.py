@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from rxllm import ModelResponseStream, Stream
 from rxllm._accumulators._names import numbered
-from rxllm.cli._asking import AskingArguments, add_asking, asked, prompt_of
+from rxllm.cli._asking import AskingArguments, add_asking, asked, prompt_of, question
 from rxllm.cli._output import Output, call_line, failure, json_line, note
 from rxllm.cli._parser import teach
 from rxllm.cli._screen import screen
+from rxllm.cli._signals import sigterm_as_ctrl_c
 from rxllm.cli._timeline import add_timeline, timeline_of_all
 from rxllm.exceptions import APIError
 
@@ -50,13 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_timeline(parser)
 
 
+@sigterm_as_ctrl_c()
 def run(arguments: _CompareArguments) -> int:
     """Asks all at once, and shows what each says."""
     from rxllm import operators as ops
     from rxllm.cli._watching import Watch
 
-    prompt = prompt_of(arguments)
-    streams = [asked(arguments, model, prompt) for model in arguments.models]
+    messages = question(arguments, prompt_of(arguments))
+    streams = [asked(arguments, model, messages) for model in arguments.models]
     drawn = arguments.timeline is not None
     labels = zip(numbered(arguments.models), arguments.models, strict=True)
     watches = [Watch(label, model, drawn=drawn) for label, model in labels]

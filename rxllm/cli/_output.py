@@ -6,19 +6,37 @@ import os
 import re
 import sys
 from io import TextIOWrapper
-from typing import TextIO
+from typing import Final, TextIO
 
 from rxllm.types import ChatCompletionMessageToolCall, ModelResponseStream
 
-__all__ = ["Output", "Thoughts", "abandon_output", "call_line", "failure", "json_line", "note"]
+__all__ = [
+    "Output",
+    "Thoughts",
+    "abandon_output",
+    "call_line",
+    "error_line",
+    "failure",
+    "json_line",
+    "note",
+    "printable",
+]
+
+# What would move a terminal's cursor, or worse.
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def note(text: str) -> None:
     """Says ``text`` on standard error, where that is still there."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
-            sys.stderr.write(f"{text}\n")
+            sys.stderr.write(f"{printable(text) if sys.stderr.isatty() else text}\n")
             sys.stderr.flush()
+
+
+def printable(text: str) -> str:
+    """``text`` for a terminal, to which a model, or a provider, has nothing to say but text."""
+    return _CONTROLS.sub("", text)
 
 
 def failure(error: Exception) -> str:
@@ -37,6 +55,17 @@ def json_line(chunk: ModelResponseStream) -> str:
     return json.dumps(chunk.model_dump(mode="json", exclude_none=True))
 
 
+def error_line(error: Exception) -> str:
+    """An error as a line of JSON: what the chunks end with, where they do not end well.
+
+    >>> error_line(ValueError("no"))
+    '{"error": {"class": "ValueError", "message": "no"}}'
+    """
+    from rxllm._plain import plain_error
+
+    return json.dumps({"error": plain_error(error)}, default=repr)
+
+
 def call_line(call: ChatCompletionMessageToolCall) -> str:
     """A call as ``name(arguments)``, in one line."""
     # A line break in JSON is white space: inside a string it would be escaped.
@@ -51,7 +80,7 @@ def _forgive(file: TextIO) -> None:
 
 
 class Output:
-    """Standard output, which knows whether it stands at the beginning of a line.
+    """Standard output, which knows whether it stands at the beginning of a line; a terminal is given text alone.
 
     Raises:
         OSError: it is closed.
@@ -62,13 +91,14 @@ class Output:
             raise OSError("standard output is closed")
         self._file = sys.stdout
         _forgive(self._file)
+        self._is_terminal = self._file.isatty()
         self._in_line = False
 
     def write(self, text: str) -> None:
         """Writes ``text``."""
         # Before it is written: Ctrl-C may come in between.
         self._in_line = not text.endswith("\n")
-        self._file.write(text)
+        self._file.write(printable(text) if self._is_terminal else text)
 
     def flush(self) -> None:
         """Shows what was written."""
@@ -104,7 +134,7 @@ class Thoughts:
             delta = choice.delta
             if delta.reasoning_content:
                 self._open = True
-                self._write(f"{self._dim}{delta.reasoning_content}{self._plain}")
+                self._write(f"{self._dim}{printable(delta.reasoning_content)}{self._plain}")
             elif self._open and (delta.content or delta.refusal or delta.tool_calls or choice.finish_reason):
                 self._open = False
                 self._write("\n\n")

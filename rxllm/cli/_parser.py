@@ -17,8 +17,9 @@ _WIDTH: Final = 79
 
 
 class Arguments(argparse.Namespace):
-    """What was asked for, and ``refuse``, which ends in exit code 2."""
+    """What was asked for; ``run``, which does it and gives the exit code; and ``refuse``, which ends in exit code 2."""
 
+    run: "Callable[[Arguments], int]"
     refuse: Callable[[str], NoReturn]
 
 

@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from rxllm.cli._output import failure, note
+from rxllm.cli._output import Output, error_line, failure, note
 from rxllm.cli._parser import Arguments, teach
+from rxllm.cli._signals import sigterm_as_ctrl_c
 from rxllm.cli._timeline import add_timeline
 
 __all__ = ["add_arguments", "run"]
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_timeline(parser)
 
 
+@sigterm_as_ctrl_c()
 def run(arguments: _ReplayArguments) -> int:
     """Prints the recorded answer as it came, and its figures in the end."""
     from rxllm import operators as ops
@@ -51,5 +53,7 @@ def run(arguments: _ReplayArguments) -> int:
         show(stream, as_json=arguments.json, timeline=arguments.timeline, refuse=arguments.refuse)
     except (RuntimeError, ValueError) as error:  # the recorded one was none of this library's, or a line is broken
         note(f"rxllm: {failure(error)}")
+        if arguments.json:
+            Output().line(error_line(error))
         return 1
     return 0

@@ -5,19 +5,21 @@ import os
 import pty
 import re
 import select
-import signal
 import struct
 import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.processes import ended_with_the_test
 from tests.server import PATIENCE
 
 __all__ = [
+    "CTRL_C",
+    "CTRL_D",
     "FIGURES",
     "ROOT",
     "Inside",
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
+CTRL_C, CTRL_D = "\x03", "\x04"
 FIGURES = r"\d+ chunks, (about )?\d+ tokens, first token after \d+\.\d\d s, \d+\.\d tokens/s, finish reason: "
 
 Inside = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -98,11 +101,11 @@ def _started(arguments: tuple[str, ...], stdin: int, extra: dict[str, str]) -> "
 
 
 def in_terminal(
-    *arguments: str, columns: int = 80, lines: int = 24, interrupt_at: str | None = None, **extra: str
+    *arguments: str, columns: int = 80, lines: int = 24, typing: Sequence[tuple[str, str]] = (), **extra: str
 ) -> tuple[int, str]:
     """The exit code, and all that ``rxllm`` writes to a terminal, with its line breaks as a file has them.
 
-    Once the text ``interrupt_at`` has been written, Ctrl-C is typed.
+    For each pair of ``typing``: once its first text has been written, after that of the last, the second is typed.
     """
     ours, theirs = pty.openpty()
     try:
@@ -116,11 +119,16 @@ def in_terminal(
                     stderr=theirs,
                     cwd=ROOT,
                     env=environment(**extra),
+                    start_new_session=True,
+                    # So that what is typed may be Ctrl-C. It takes no lock.
+                    preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
                 )
             )
         finally:
             os.close(theirs)
         written = b""
+        to_type = deque(typing)
+        seen = 0
         deadline = time.monotonic() + PATIENCE
         while select.select([ours], [], [], max(deadline - time.monotonic(), 0))[0]:
             try:
@@ -130,9 +138,10 @@ def in_terminal(
             if not data:
                 break
             written += data
-            if interrupt_at is not None and interrupt_at.encode() in written:
-                process.send_signal(signal.SIGINT)
-                interrupt_at = None
+            while to_type and (at := written.find(to_type[0][0].encode(), seen)) >= 0:
+                awaited, typed = to_type.popleft()
+                seen = at + len(awaited.encode())
+                os.write(ours, typed.encode())
         code = process.wait(PATIENCE)
     finally:
         os.close(ours)

@@ -5,6 +5,7 @@ import os
 import random
 import re
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,7 +17,18 @@ from typing import Any
 import pytest
 
 from rxllm.cli import main
-from tests.cli.running import ROOT, assert_matches, environment, in_terminal, run, start, without_escapes
+from tests.cli.running import (
+    CTRL_C,
+    ROOT,
+    assert_matches,
+    environment,
+    in_terminal,
+    run,
+    shell,
+    start,
+    without_escapes,
+)
+from tests.processes import ended_with_the_test
 from tests.server import PATIENCE, Answering, Server
 
 KEY = {"OPENAI_API_KEY": "sk-secret-key"}
@@ -176,6 +188,135 @@ def test_ctrl_c_says_what_came_and_how_to_go_on(server: Server, prompts: Path, o
     ran = run(*command(prompts, out, server), **KEY)
     assert (ran.returncode, counts(ran.stderr)) == (0, (20, 20, 15, 5))
     assert answers(out) == numbered(20)
+
+
+def test_sigterm_is_as_ctrl_c(server: Server, prompts: Path, out: Path) -> None:
+    """Also where Ctrl-C is ignored, as a shell has it for what runs in the background."""
+
+    async def answer(answering: Answering) -> None:
+        if answering.number < 4:
+            await echo(answering)
+        else:
+            server.events.put(answering.number)
+            await answering.closed()
+
+    server.script = answer
+    write(prompts, map(str, range(1, 21)))
+    arguments = shlex.join([sys.executable, "-m", "rxllm", *command(prompts, out, server, "--concurrency", "3")])
+    process = ended_with_the_test(
+        subprocess.Popen(
+            ["/bin/sh", "-c", f"trap '' INT; exec {arguments}"],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            env=environment(**KEY),
+        )
+    )
+    assert {server.next_event() for _ in range(3)} == {4, 5, 6}
+    process.send_signal(signal.SIGINT)
+    process.terminate()
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == -signal.SIGTERM
+    assert {server.next_closed() for _ in range(3)} == {4, 5, 6}
+    assert_matches(SUMMARY + "interrupted; the same command goes on from here\n", err.decode())
+    assert counts(err.decode()) == (3, 20, 3, 0)
+    assert len(answers(out)) == 3
+
+
+def test_without_a_key_nothing_is_written(prompts: Path, out: Path) -> None:
+    """One line says what to set, instead of one for each prompt."""
+    write(prompts, map(str, range(1, 21)))
+    ran = run("batch", str(prompts), "-o", str(out), "-m", "openai/gpt-4")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    said, _, summary = ran.stderr.partition("\n")
+    assert said.startswith("rxllm: AuthenticationError: ")
+    assert "OPENAI_API_KEY" in said
+    assert_matches(SUMMARY, summary)
+    assert counts(summary) == (0, 20, 0, 0)
+    assert out.read_bytes() == b""
+
+
+def test_so_many_failures_stop_it(server: Server, prompts: Path, out: Path) -> None:
+    """With ``--max-failures`` no more is sent than was under way; the same command goes on."""
+    broken = True
+
+    async def answer(answering: Answering) -> None:
+        if broken and answering.number > 2:
+            await answering.json_answer(402, {"error": {"message": "No money left"}})
+        else:
+            await echo(answering)
+
+    server.script = answer
+    write(prompts, map(str, range(1, 31)))
+    arguments = command(prompts, out, server, "--concurrency", "2", "--max-failures", "3")
+    ran = run(*arguments, **KEY)
+    assert ran.returncode == 1
+    end = r"3 failed: PaymentRequiredError: No money left\ninterrupted; the same command goes on from here\n"
+    assert_matches(SUMMARY + end, ran.stderr)
+    assert counts(ran.stderr) == (2, 30, 2, 0)
+    assert len(server.requests) <= 2 + 3 + 1
+    broken = False
+    assert run(*arguments, **KEY).returncode == 0
+    assert answers(out) == numbered(30)
+
+
+def test_prompts_come_from_a_pipe(server: Server, out: Path) -> None:
+    """From standard input, or from one that the shell names; and the same prompts go on where they stopped."""
+    server.script = echo
+    ask = shlex.join(command(Path("-"), out, server))
+    for lines, new in (('"1"\n"2"\n', 2), ('"1"\n"2"\n"3"', 1)):
+        ran = run(*shlex.split(ask), given=lines, **KEY)
+        assert (ran.returncode, counts(ran.stderr)[2]) == (0, new)
+    assert answers(out) == numbered(3)
+    wrong = run(*shlex.split(ask), given='"1"\n5\n', **KEY)
+    assert (wrong.returncode, wrong.stderr) == (
+        2,
+        "rxllm: standard input, line 2: it is neither a text nor an object\n",
+    )
+    pipe = out.with_name("pipe")
+    os.mkfifo(pipe)
+    process = start(*command(pipe, out, server), **KEY)
+    with pipe.open("w") as file:
+        file.write("".join(f'"{number}"\n' for number in range(1, 6)))
+    _, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, counts(err.decode())) == (0, (5, 5, 2, 3))
+    assert answers(out) == numbered(5)
+
+
+def test_more_at_once_than_files_may_be_open(server: Server, prompts: Path, out: Path) -> None:
+    """The limit is raised as far as that is allowed; what goes beyond is refused before anything is sent."""
+    together = server.gate()
+
+    async def answer(answering: Answering) -> None:
+        if answering.number == 100:
+            together.open()
+        await together.wait()
+        await echo(answering)
+
+    server.script = answer
+    write(prompts, map(str, range(1, 101)))
+    arguments = shlex.join(["rxllm", *command(prompts, out, server, "--concurrency", "100")])
+    refused = shell(f"ulimit -n 90; OPENAI_API_KEY=sk-secret-key {arguments}")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("rxllm: --concurrency may be 26 at most")
+    assert server.requests == []
+    ran = shell(f"ulimit -S -n 90; OPENAI_API_KEY=sk-secret-key {arguments}")
+    assert ran.returncode == 0, ran.stderr
+    assert answers(out) == numbered(100)
+
+
+def test_parameters_are_part_of_what_is_asked(
+    server: Server, capsys: pytest.CaptureFixture[str], prompts: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of all prompts that do not say otherwise."""
+    monkeypatch.setenv(*next(iter(KEY.items())))
+    server.script = echo
+    write(prompts, ["1", {"prompt": "2", "top_p": 0.9}])
+    ask = command(prompts, out, server, "--concurrency", "1")
+    assert main([*ask, "-p", "top_p=0.1"]) == 0
+    assert [request.json["top_p"] for request in server.requests] == [0.1, 0.9]
+    assert main([*ask, "-p", "top_p=0.2"]) == 2
+    assert "an option has been changed since" in capsys.readouterr().err
 
 
 def test_what_failed_is_asked_again(server: Server, prompts: Path, out: Path) -> None:
@@ -371,7 +512,7 @@ def test_files_that_cannot_be_used(capsys: pytest.CaptureFixture[str], tmp_path:
     assert "no folder" in wrong(capsys, given, "-o", str(nowhere / "out.jsonl"), *model)
     assert "/dev/full is no regular file" in wrong(capsys, given, "-o", "/dev/full", *model)
     assert "pipe is no regular file" in wrong(capsys, given, "-o", str(pipe), *model)
-    assert "pipe is no regular file" in wrong(capsys, str(pipe), "-o", str(tmp_path / "out"), *model)
+    assert "/dev/zero is no regular file" in wrong(capsys, "/dev/zero", "-o", str(tmp_path / "out"), *model)
     assert "holds the prompts" in wrong(capsys, given, "-o", given, *model)
     assert "No such file" in wrong(capsys, str(nowhere), "-o", str(tmp_path / "out"), *model)
     assert "no model is given" in wrong(capsys, given, "-o", str(tmp_path / "out"))
@@ -485,7 +626,9 @@ def test_ctrl_c_on_a_terminal_leaves_it_in_order(server: Server, prompts: Path, 
 
     server.script = answer
     write(prompts, ["1", "2"])
-    code, written = in_terminal(*command(prompts, out, server), interrupt_at="1/2", OPENAI_API_KEY="sk-secret-key")
+    code, written = in_terminal(
+        *command(prompts, out, server), typing=[("1/2", CTRL_C)], OPENAI_API_KEY="sk-secret-key"
+    )
     assert code == 130
     assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")
     assert re.search(SUMMARY + "interrupted; the same command goes on from here\n$", without_escapes(written))

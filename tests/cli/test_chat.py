@@ -12,6 +12,8 @@ import pytest
 
 from rxllm.cli import main
 from tests.cli.running import (
+    CTRL_C,
+    CTRL_D,
     FIGURES,
     ROOT,
     Inside,
@@ -71,6 +73,36 @@ def test_key_chooses_openai(server: Server) -> None:
     assert "tools" not in request
     assert server.requests[0].headers["authorization"] == "Bearer sk-secret-key"
     assert_matches(FIGURES.replace("(about )?", "about ") + "stop\n", ran.stderr)
+
+
+def test_any_other_argument_is_given_by_its_name(server: Server) -> None:
+    """As JSON, or as a text where it is none; what an option says too gives way to it."""
+    given = ["top_p=0.5", 'stop=["a", "b"]', "reasoning_effort=low", "user=", "temperature=1", "a=b=c"]
+    ran = ask(server, "--temperature", "0.5", *(word for it in given for word in ("-p", it)), "Hi")
+    assert ran.returncode == 0
+    request = server.requests[0].json
+    asked = {name: request[name] for name in ("top_p", "stop", "reasoning_effort", "user", "temperature", "a")}
+    assert asked == {
+        "top_p": 0.5,
+        "stop": ["a", "b"],
+        "reasoning_effort": "low",
+        "user": "",
+        "temperature": 1,
+        "a": "b=c",
+    }
+
+
+def test_images_go_along_with_the_prompt(server: Server, tmp_path: Path) -> None:
+    """A file as what is in it, an address as it is."""
+    picture = tmp_path / "dot.PNG"
+    picture.write_bytes(b"\x89PNG")
+    ran = ask(server, "--image", str(picture), "--image", "https://example.com/a", "What is it?")
+    assert ran.returncode == 0
+    assert server.requests[0].json["messages"][0]["content"] == [
+        {"type": "text", "text": "What is it?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}},
+        {"type": "image_url", "image_url": {"url": "https://example.com/a"}},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -230,6 +262,13 @@ def test_text_is_shown_as_it_comes(server: Server) -> None:
         (["chat", "--loud", "Hi"], "unrecognized arguments: --loud"),
         (["chat", "--api-base", "http://127.0.0.1:9", "Hi"], "--api-base needs a model"),
         (["chat", "-m", "openai/x", "--api-base", "nowhere", "Hi"], "api_base starts with http"),
+        (["chat", "-p", "top_p", "Hi"], "it is given as NAME=VALUE"),
+        (["chat", "-p", "sk-secret-key=1", "Hi"], "it is given as NAME=VALUE"),
+        (["chat", "-p", "api_key=sk-secret-key", "Hi"], "a key on a command line can be seen"),
+        (["chat", "-p", "model=gpt-4o", "Hi"], "the model is chosen with -m"),
+        (["chat", "-m", "sim/echo", "-p", "timeout=soon", "Hi"], "timeout is a number of seconds"),
+        (["chat", "--image", "no-such-file.png", "Hi"], "no-such-file.png cannot be read"),
+        (["chat", "--image", "pyproject.toml", "Hi"], "pyproject.toml is no image"),
     ],
 )
 def test_wrong_arguments_are_one_line(
@@ -244,6 +283,7 @@ def test_wrong_arguments_are_one_line(
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert reason in err
     assert "--help" in err
+    assert "sk-secret" not in err
 
 
 def test_tools_file_without_a_list_is_refused(inside: Inside, tmp_path: Path) -> None:
@@ -270,6 +310,31 @@ def test_api_error_is_one_line(inside: Inside, arguments: list[str], reason: str
     assert ran.stderr.startswith(f"rxllm: {reason}")
 
 
+def test_errors_are_json_too(server: Server) -> None:
+    """With ``--json`` the last line of standard output says what is wrong, below what chunks there are."""
+
+    async def answer(answering: Answering) -> None:
+        if answering.number == 1:
+            await answering.json_answer(400, {"error": {"message": "No: sk-secret-key is wrong", "code": "nope"}})
+            return
+        await answering.start()
+        await answering.event(chunk("half of"))
+        answering.hang_up()
+
+    server.script = answer
+    refused, broken = ask(server, "--json", "Hi"), ask(server, "--json", "Hi")
+    assert (refused.returncode, broken.returncode) == (1, 1)
+    error = json.loads(refused.stdout)["error"]
+    assert (error["class"], error["status_code"], error["code"]) == ("BadRequestError", 400, "nope")
+    assert "sk-secret" not in refused.stdout
+    assert refused.stderr.startswith("rxllm: BadRequestError: ")
+    *chunks, last = map(json.loads, broken.stdout.splitlines())
+    assert [it["choices"][0]["delta"]["content"] for it in chunks] == ["half of"]
+    assert last["error"]["class"] == "IncompleteStreamError"
+    unknown = run("chat", "-m", "no-such-model", "--json", "Hi")
+    assert json.loads(unknown.stdout)["error"]["class"] == "BadRequestError"
+
+
 @pytest.mark.usefixtures("without_waits")
 def test_unreachable_provider_is_one_line(inside: Inside) -> None:
     """Where nobody listens, one line says so."""
@@ -293,8 +358,9 @@ def test_error_amid_the_answer_keeps_what_came(server: Server) -> None:
     assert ran.stderr.startswith("rxllm: IncompleteStreamError: ")
 
 
-def test_ctrl_c_keeps_what_was_printed_and_closes_the_request(server: Server) -> None:
-    """Exit code 130, the text so far, the figures, no traceback; and the server sees the end."""
+@pytest.mark.parametrize(("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_ctrl_c_keeps_what_was_printed_and_closes_the_request(server: Server, kind: signal.Signals, code: int) -> None:
+    """The text so far, the figures, no traceback; the server sees the end. So does SIGTERM, and ends the process."""
 
     async def answer(answering: Answering) -> None:
         await answering.start()
@@ -305,10 +371,10 @@ def test_ctrl_c_keeps_what_was_printed_and_closes_the_request(server: Server) ->
     process = start("chat", "--api-base", server.url, "Hi", OPENAI_API_KEY="sk-secret-key")
     assert process.stdout is not None
     begun = process.stdout.read(6)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(kind)
     out, err = process.communicate(timeout=PATIENCE)
     assert server.next_closed() == 1
-    assert (process.returncode, begun + out) == (130, b"so far\n")
+    assert (process.returncode, begun + out) == (code, b"so far\n")
     assert_matches(r"1 chunk, about 2 tokens, first token after \d+\.\d\d s, cancelled\n", err.decode())
 
 
@@ -397,6 +463,23 @@ def test_terminal_shows_reasoning_dimmed() -> None:
     assert_matches("[A-Z].+\n" + FIGURES + "length\n", answer)
 
 
+def test_terminal_is_given_text_alone(server: Server) -> None:
+    """What a model says cannot move the cursor, or worse; a pipe is given all that it says."""
+    thought = chunk(" ")
+    thought["choices"][0]["delta"] = {"reasoning_content": "\x1b]0;Hm\x07"}
+
+    async def answer(answering: Answering) -> None:
+        await answering.start()
+        await answering.event(thought, chunk("a\x1b[2Jb\x9b31m\tc\r\n"), chunk("d", finish="stop"), "[DONE]")
+        await answering.end()
+
+    server.script = answer
+    ask_it = ("chat", "--api-base", server.url, "Hi")
+    _, written = in_terminal(*ask_it, OPENAI_API_KEY="sk-secret-key", NO_COLOR="1")
+    assert_matches("\\]0;Hm\n\na\\[2Jb31m\tc\nd\n" + FIGURES + "stop\n", written)
+    assert run(*ask_it, OPENAI_API_KEY="sk-secret-key").stdout == "a\x1b[2Jb\x9b31m\tc\r\nd\n"
+
+
 def test_terminal_without_colour_gets_none() -> None:
     """With NO_COLOR the reasoning is shown as it is."""
     code, written = in_terminal("chat", "-m", "sim/reason", "--max-tokens", "70", "Explain the tides", NO_COLOR="1")
@@ -411,3 +494,57 @@ def test_pipes_get_no_reasoning_and_no_escapes(inside: Inside) -> None:
     assert "\x1b" not in ran.stdout + ran.stderr
     assert ran.stdout.count("\n") == 1
     assert ran.stderr.count("\n") == 1
+
+
+def converse(server: Server, *typing: tuple[str, str]) -> tuple[int, str]:
+    """A conversation with the server, which says what it was asked last."""
+    return in_terminal(
+        "chat", "--api-base", server.url, "-s", "Be brief", typing=typing, OPENAI_API_KEY="sk-secret-key"
+    )
+
+
+def test_without_a_prompt_a_terminal_holds_a_conversation(server: Server) -> None:
+    """Each question is asked with what was said before; Ctrl-D ends it."""
+
+    async def answer(answering: Answering) -> None:
+        await answering.stream("You said ", answering.json["messages"][-1]["content"])
+
+    server.script = answer
+    code, written = converse(server, ("> ", "é\n"), ("stop\r\n> ", "  \n"), ("> ", "two\n"), ("stop\r\n> ", CTRL_D))
+    assert code == 0
+    assert "You said é\n" in written
+    assert "You said two\n" in written
+    assert [request.json["messages"] for request in server.requests] == [
+        [{"role": "system", "content": "Be brief"}, {"role": "user", "content": "é"}],
+        [
+            {"role": "system", "content": "Be brief"},
+            {"role": "user", "content": "é"},
+            {"role": "assistant", "content": "You said é"},
+            {"role": "user", "content": "two"},
+        ],
+    ]
+
+
+def test_ctrl_c_ends_an_answer_and_not_the_conversation(server: Server) -> None:
+    """What came of it stays said; what failed, and what has no answer, was never asked; at a prompt it ends all."""
+
+    async def answer(answering: Answering) -> None:
+        if answering.number == 2:
+            await answering.json_answer(400, {"error": {"message": "No"}})
+            return
+        await answering.start()
+        await answering.event(chunk("so far"))
+        await answering.closed()
+
+    server.script = answer
+    code, written = converse(
+        server,
+        *(("> ", "one\n"), ("so far", CTRL_C)),
+        *(("> ", "two\n"), ("BadRequestError", ""), ("> ", "three\n")),
+        *(("so far", CTRL_C), ("> ", CTRL_C)),
+    )
+    assert code == 130
+    assert "Traceback" not in written
+    assert written.count(", cancelled\n") == 2
+    assert [server.next_closed(), server.next_closed()] == [1, 3]
+    assert [it["content"] for it in server.requests[2].json["messages"]] == ["Be brief", "one", "so far", "three"]

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from rxllm.cli import main
-from tests.cli.running import FIGURES, ROOT, Inside, assert_matches, in_terminal, start, without_escapes
+from tests.cli.running import CTRL_C, FIGURES, ROOT, Inside, assert_matches, in_terminal, start, without_escapes
 from tests.server import PATIENCE, Answering, Server, chunk
 
+# The terminal's second screen, on which nothing stays.
+ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
 KEY = {"OPENAI_API_KEY": "sk-secret-key"}
 BOTH = ("-m", "openai/one", "-m", "openai/two")
 
@@ -231,8 +233,9 @@ def test_terminal_has_them_side_by_side() -> None:
         "compare", "Tell me", "-m", "sim/echo", "-m", "sim/story", "--max-tokens", "12", columns=100
     )
     assert code == 0
-    # What was drawn while they came has been wiped out before the last picture.
-    last = without_escapes(written.rpartition("\x1b[2K")[2]).splitlines()
+    drawn, left, whole = written.partition(LEAVE)
+    assert (drawn.count(ENTER), left, whole.count(LEAVE)) == (1, LEAVE, 0)
+    last = without_escapes(whole).splitlines()
     heading = next(at for at, line in enumerate(last) if line.split() == ["sim/echo", "│", "sim/story"])
     assert last[heading + 2].startswith("Tell me ")
     assert "finish reason: length" in "".join(last)
@@ -257,9 +260,9 @@ def test_forced_colour_draws_nothing_into_a_file(inside: Inside) -> None:
 def test_ctrl_c_on_a_terminal_leaves_what_came() -> None:
     """Exit code 130, the answers so far, and the cursor shown again."""
     code, written = in_terminal(
-        "compare", "An endless story about sand", "-m", "sim/story", "-m", "sim/reason", interrupt_at="sand"
+        "compare", "An endless story about sand", "-m", "sim/story", "-m", "sim/reason", typing=[("sand", CTRL_C)]
     )
-    last = without_escapes(written.rpartition("\x1b[2K")[2])
+    last = without_escapes(written.rpartition(LEAVE)[2])
     assert code == 130
     assert "sim/story" in last
     assert "sim/reason" in last

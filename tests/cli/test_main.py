@@ -19,10 +19,11 @@ import rxllm.cli
 from rxllm.cli import main
 from tests.cli.running import ROOT, environment, run, shell
 
+ASKING = "--model --system --max-tokens --temperature --tools --param --api-base".split()
 OPTIONS = {
-    "batch": "--output --model --system --max-tokens --api-base --concurrency --retries --limit --json".split(),
-    "chat": "--model --system --max-tokens --temperature --tools --json --api-base --record --timeline".split(),
-    "compare": "--model --system --max-tokens --temperature --tools --json --api-base --timeline".split(),
+    "batch": [*ASKING, *"--output --concurrency --retries --limit --max-failures --json".split()],
+    "chat": [*ASKING, *"--image --json --record --timeline".split()],
+    "compare": [*ASKING, *"--image --json --timeline".split()],
     "models": "--set --json".split(),
     "replay": "--speed --json --timeline".split(),
 }
