@@ -2,8 +2,8 @@
 
     python scripts/operator_catalogue.py
 
-Of each it takes the signature, the first paragraph, which is the contract, the drawing, and the example. What stands
-around the catalogue is written by hand, and stays.
+Of each it takes the signature, the first paragraph, which is the contract, the drawing, the prose behind it, which says
+the edges and what is held, and the example. What stands around the catalogue is written by hand, and stays.
 """
 
 import inspect
@@ -44,6 +44,7 @@ class Entry(NamedTuple):
     signature: str
     contract: str
     drawing: str
+    edges: str
     example: str
 
 
@@ -58,9 +59,15 @@ def entry(name: str) -> Entry:
     contract = " ".join(text.partition("\n\n")[0].removesuffix("::").split())
     drawing = re.search(r"(?:^|\n)[^\n]*::\n\n((?: {4}[^\n]*\n|\n)+)", text)
     example = re.search(r"^>>> .*\Z", text, flags=re.MULTILINE | re.DOTALL)
-    if not contract or drawing is None or example is None:
-        raise ValueError(f"the docstring of {name} lacks its contract, its drawing or its example")
-    return Entry(name, _signature(operator), contract, inspect.cleandoc("\n" + drawing[1]), example[0].rstrip())
+    edges = (
+        re.split(r"^(?:Args|Raises):$|^>>> ", text[drawing.end() :], maxsplit=1, flags=re.MULTILINE)[0]
+        if drawing
+        else ""
+    )
+    if not contract or drawing is None or not edges.strip() or example is None:
+        raise ValueError(f"the docstring of {name} lacks its contract, its drawing, its edges or its example")
+    drawn = inspect.cleandoc("\n" + drawing[1])
+    return Entry(name, _signature(operator), contract, drawn, edges.strip(), example[0].rstrip())
 
 
 def grouped() -> Iterator[tuple[str, list[str]]]:
@@ -97,6 +104,7 @@ def _section(it: Entry) -> str:
         f"[`{it.signature}`](operators/_{it.name}.py)\n\n"
         f"{_in_markdown(it.contract)}\n\n"
         f"{_fenced('text', it.drawing)}\n\n"
+        f"{_in_markdown(it.edges)}\n\n"
         f"{_fenced('pycon', it.example)}"
     )
 

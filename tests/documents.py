@@ -15,6 +15,7 @@ import contextlib
 import doctest
 import io
 import json
+import logging
 import os
 import re
 import subprocess
@@ -42,6 +43,7 @@ NEEDS_RANKS = "encoding_for_model"  # tiktoken itself looks for its rank files
 VARIABLES = {name for provider in PROVIDERS.values() for name in provider.key_variables + provider.base_url_variables}
 DATA = {"json", "jsonl", "toml", "yaml"}
 RUN = {"python", "pycon", "console"}
+_HIDDEN = re.compile(r"\s*(>.*(`{3}|~{3})|> {5}|<(pre|code)\b)")
 ANSWERS = {
     "Count from 1 to 10": "1, 2, 3, 4, 5, 6, 7, 8, 9, 10",
     "Explain AI": "AI is software that does what takes people thought.",
@@ -107,6 +109,8 @@ class Page:
             elif fence is not None:
                 assert not fence[1], f"{self.name}:{index + 1}: a block that is indented would not be run"
                 opened = fence[2], fence[3], index + 1
+            elif _HIDDEN.match(line) or (line.startswith("    ") and not lines[index - 1].strip()):
+                raise AssertionError(f"{self.name}:{index + 1}: code that is in no block of its own would not be run")
             elif line.startswith("## "):
                 section, topic = line[3:], ""
             elif line.startswith("### "):
@@ -123,10 +127,14 @@ class Page:
         outputs = {self.shown(block) for block in self.blocks if block.language in RUN and not block.title}
         return [it for it in self.blocks if it.language not in RUN | DATA and it not in outputs]
 
+    @property
+    def prose(self) -> str:
+        """What stands outside of the blocks."""
+        return re.sub(r"^(`{3,}).*?^\1$", "", self.text, flags=re.DOTALL | re.MULTILINE)
+
     def links(self) -> list[str]:
         """Where its links into the repository lead, without those of other places and within the page."""
-        prose = re.sub(r"^(`{3,}).*?^\1$", "", self.text, flags=re.DOTALL | re.MULTILINE)
-        return re.findall(r"\]\((?!https?:|#)([^)\s]+)\)", prose)
+        return re.findall(r"\]\((?!https?:|#)([^)\s]+)\)", self.prose)
 
 
 class Reader:
@@ -188,7 +196,7 @@ class Reader:
 @contextlib.contextmanager
 def reader(folder: Path, *, asks: bool) -> Generator[tuple[Reader, Server]]:
     """A reader, and the server on loopback that is OpenAI to who ``asks``; others have neither key nor address."""
-    with Server() as server, pytest.MonkeyPatch.context() as patch:
+    with Server() as server, pytest.MonkeyPatch.context() as patch, _the_log_stays():
         server.script = provider
         for name in [*os.environ]:
             if name.lower().endswith("_proxy") or name in VARIABLES:
@@ -200,6 +208,18 @@ def reader(folder: Path, *, asks: bool) -> Generator[tuple[Reader, Server]]:
             patch.setenv("OPENAI_BASE_URL", server.url)
         yield Reader(folder), server
     rxllm.close()
+
+
+@contextlib.contextmanager
+def _the_log_stays() -> Generator[None]:
+    """What a page does with the logger is undone."""
+    log = logging.getLogger("rxllm")
+    level, handlers = log.level, log.handlers[:]
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        log.handlers[:] = handlers
 
 
 async def provider(answering: Answering) -> None:

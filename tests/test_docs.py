@@ -1,5 +1,6 @@
 """docs/ is true: what its pages have is run, prints what they say, and makes a site without a warning."""
 
+import builtins
 import contextlib
 import importlib
 import importlib.util
@@ -10,13 +11,14 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import reactivex
 from reactivex import operators as rx_ops
 
 import rxllm
-from rxllm import exceptions
+from rxllm import exceptions, notebook, proxy, stores, testing, types
 from rxllm import operators as ops
 from rxllm.cli import main
 from tests.documents import ROOT, Page, differences, documented, loop_and_pipeline, reader, same
@@ -25,6 +27,12 @@ from tests.recordings import RANKS, RECIPES
 PAGES = [Page(str(path.relative_to(ROOT))) for path in sorted((ROOT / "docs").rglob("*.md"))]
 RECIPE_PAGES = [page for page in PAGES if "\n## The documented loop\n" in page.text]
 AT_THE_ROOT = [Page(name) for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "OPERATORS.md", "PROVIDERS.md")]
+# What pages may call without more: what is public here and in reactivex, Python's own, and what other libraries have.
+CALLABLE = {
+    name
+    for module in (rxllm, exceptions, notebook, ops, proxy, stores, testing, types, reactivex, rx_ops, builtins)
+    for name in (*dir(module), *getattr(module, "__all__", ()))
+} | {*dir(rxllm.Stream), *dir(testing.LLMServer), *dir(str), "dispose", "Response", "StreamingHttpResponse"}
 needs_mkdocs = pytest.mark.skipif(
     importlib.util.find_spec("mkdocs") is None, reason="the extra docs is not installed: pip install 'rxllm[docs]'"
 )
@@ -62,6 +70,9 @@ def test_what_is_not_true_is_noticed(tmp_path: Path) -> None:
     assert len(page(says_one, "In between.", one, "```rust\n```").unexplained()) == 2
     with pytest.raises(AssertionError, match="indented"):
         _ = page("  ```python\n  1\n  ```").blocks
+    for hidden in ("> ```python\n> 1\n> ```", "So:\n\n    print(1)", ">     print(1)", "<pre>print(1)</pre>"):
+        with pytest.raises(AssertionError, match="no block of its own"):
+            _ = page(hidden).blocks
 
 
 @pytest.mark.parametrize("page", [*PAGES, *AT_THE_ROOT], ids=str)
@@ -131,7 +142,19 @@ def test_what_is_named_is_there(page: Page) -> None:
     """Each `ops.name`, in sentences and tables too, is an operator; so with the names of reactivex and of rxllm."""
     modules = {"ops": ops, "rx_ops": rx_ops, "rx": reactivex, "rxllm": rxllm}
     named = re.findall(r"(?<![\w./])(ops|rx_ops|rx|rxllm)\.(\w+)(?=[(`\s,.])", page.text)
-    assert [f"{name}.{member}" for name, member in named if not hasattr(modules[name], member)] == []
+    missing = [(name, member) for name, member in named if not hasattr(modules[name], member)]
+    # A submodule is there, whether or not a test before this one has imported it.
+    assert [
+        f"{name}.{it}" for name, it in missing if name != "rxllm" or not importlib.util.find_spec(f"rxllm.{it}")
+    ] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "docs/coming-from.md"], ids=str)
+def test_what_is_called_is_there(page: Page) -> None:
+    """So with names in code that are called and stand alone, unless the page itself defines them."""
+    code = "".join(block.text for block in page.blocks)
+    called = set(re.findall(r"(?<!`)`(\w+)\([^`\n]*\)`", page.prose))
+    assert [name for name in sorted(called - CALLABLE) if not re.search(rf"\b{name}\b", code)] == []
 
 
 def test_the_laws_have_their_tests() -> None:
@@ -156,6 +179,28 @@ def test_every_command_is_told_of() -> None:
     assert len(commands) > 4
     page = Page("docs/how-to/command-line.md").text
     assert [command for command in commands if f"rxllm {command}" not in page] == []
+
+
+def test_the_decision_aid() -> None:
+    """What says which operator to take leads to each."""
+    aid = Page("OPERATORS.md").text.partition("## Which one?")[2].partition("\n## ")[0]
+    assert sorted(set(re.findall(r"\[`(\w+)\(\)`\]\(#\1\)", aid))) == ops.__all__
+
+
+@pytest.mark.parametrize(("name", "module"), [("types", types), ("testing", testing)])
+def test_the_reference_leaves_nothing_out(name: str, module: ModuleType) -> None:
+    """The pages that say in which order they have their members have them all."""
+    members = Page(f"docs/reference/{name}.md").text.partition("members:")[2]
+    assert sorted(re.findall(r"\w+", members)) == module.__all__
+
+
+def test_the_reference_has_what_is_public() -> None:
+    """All that rxllm exports has its place; chunks and responses have theirs among the types."""
+    told = re.findall(r"^::: rxllm\.(\w+)$", "".join(page.text for page in PAGES), flags=re.MULTILINE)
+    assert sorted({*told, *types.__all__} & {*rxllm.__all__}) == [
+        name for name in rxllm.__all__ if name != "__version__"
+    ]
+    assert {"exceptions", "notebook", "operators", "proxy", "stores", "testing", "types"} <= {*told}
 
 
 def test_commands_that_install() -> None:
@@ -205,10 +250,13 @@ def test_the_site(tmp_path: Path) -> None:
     assert len(pages) > len(PAGES)
     for text in pages.values():
         assert re.findall(r'<(?:script|img|iframe)[^>]* src="https?:|<link[^>]* href="https?:', text) == []
+        assert 'iframe-worker.js"></script>' in text
+    assert (tmp_path / "search" / "search_index.js").is_file()  # for the search where pages are read from files
     catalogue = pages["operators.html"]
     names = re.findall(r"^### (\w+)$", Page("OPERATORS.md").text, flags=re.MULTILINE)
     assert len(names) > 30
     for name in names:
         section = catalogue.partition(f'<h3 id="{name}">')[2].partition("<h3 ")[0]
         assert section.count("<svg ") >= 1, name
+    assert pages["reference/operators.html"].count('<div class="marbles"') == len(names)
     assert "prefers-color-scheme" not in catalogue.partition("<article")[2].partition("</article>")[0]

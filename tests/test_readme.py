@@ -5,6 +5,7 @@ import contextlib
 import io
 import re
 import shlex
+from codeop import compile_command
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,17 @@ def test_it_prints_what_it_says(tmp_path: Path) -> None:
     """All its snippets, in order, as one reader would; none of them needs a network or a key."""
     with reader(tmp_path, asks=False) as (someone, _):
         assert differences(PAGE, someone) == {}
+
+
+def test_it_can_be_pasted() -> None:
+    """Its snippets are taken by any prompt of Python, also by those where a blank line ends what is indented."""
+    for block in SNIPPETS:
+        typed: list[str] = []
+        for line in [*block.text.splitlines(), ""]:
+            typed.append(line)
+            if compile_command("\n".join(typed), str(block)) is not None:
+                typed.clear()
+        assert typed == [], block
 
 
 @pytest.mark.parametrize(("page", "pipeline"), RECIPES, ids=[Path(page).stem for page, _ in RECIPES])
@@ -124,6 +136,12 @@ def test_the_commands_are_those_that_there_are() -> None:
     with contextlib.redirect_stdout(out):
         assert main(["--help"]) == 0
     assert named == set(re.findall(r"^    (\w+)  +\w", out.getvalue(), flags=re.MULTILINE))
+    assert "all but `serve` have `--json`" in README
+    for command in named:
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            assert main([command, "--help"]) == 0
+        assert ("--json" in out.getvalue()) == (command != "serve")
 
 
 def test_the_providers_are_those_that_are_known() -> None:
@@ -139,10 +157,16 @@ def test_the_providers_are_those_that_are_known() -> None:
 
 
 def test_the_extras_are_there() -> None:
-    """What the README tells to install can be installed."""
+    """What the README tells to install can be installed, and its table of extras has none that is not there."""
     project = (ROOT / "pyproject.toml").read_text("utf-8")
     extras = set(re.findall(r"pip install (?:-e )?'(?:rxllm|\.)\[(\w+)\]'", README))
     assert extras >= {"bedrock", "vertex", "notebook", "docs"}
+    table = README.partition("\n| extra | for |\n")[2].partition("\n\n")[0]
+    listed = {
+        name for cell in re.findall(r"^\|([^|]*)\|", table, flags=re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)
+    }
+    assert listed >= {"bedrock", "vertex", "notebook", "rich", "proxy", "redis", "jsonschema"}
+    extras |= listed
     assert [extra for extra in extras if f"\n{extra} = [" not in project] == []
 
 
