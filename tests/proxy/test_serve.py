@@ -18,8 +18,8 @@ import trustme
 
 from rxllm.cli import main
 from rxllm.testing import LLMServer
-from tests.proxy.serving import QUESTION, Process, ask, config_for, events_in, served_by, texts_of
-from tests.server import PATIENCE, Answering, Server, chunk
+from tests.proxy.serving import QUESTION, Process, ask, config_for, events_in, half, served_by, texts_of
+from tests.server import PATIENCE, Answering, Server
 
 
 def test_it_serves_at_once_and_logs_a_line_a_request(tmp_path: Path) -> None:
@@ -99,22 +99,9 @@ def _streaming(served: Process) -> Generator[Iterator[str]]:
         yield lines
 
 
-def _half(server: Server) -> Any:
-    """A script that sends a half, and the other when the test says so."""
-
-    async def script(answering: Answering) -> None:
-        await answering.start()
-        await answering.event(chunk("Hel"))
-        await server.taken.wait()
-        await answering.event(chunk("lo"), chunk(finish="stop"), "[DONE]")
-        await answering.end()
-
-    return script
-
-
 def test_a_signal_lets_streams_finish(tmp_path: Path, server: Server) -> None:
     """Nobody new is served, and what streams goes on to its end."""
-    server.script = _half(server)
+    server.script = half(server)
     with served_by("--config", config_for(tmp_path, server)) as served, _streaming(served) as lines:
         served.process.send_signal(signal.SIGTERM)
         while _listens(served.address):
@@ -134,7 +121,7 @@ def _listens(address: str) -> bool:
 
 def test_streams_that_do_not_finish_in_time_end_in_an_error(tmp_path: Path, server: Server) -> None:
     """After the stated time a stream is cancelled, upstream too, and its client is told."""
-    server.script = _half(server)
+    server.script = half(server)
     with served_by("--config", config_for(tmp_path, server), "--shutdown-timeout", "1") as served:
         with _streaming(served) as lines:
             served.process.send_signal(signal.SIGTERM)
@@ -148,7 +135,7 @@ def test_streams_that_do_not_finish_in_time_end_in_an_error(tmp_path: Path, serv
 @pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_at_once(tmp_path: Path, server: Server, kind: signal.Signals) -> None:
     """No stream is waited for any more."""
-    server.script = _half(server)
+    server.script = half(server)
     with served_by("--config", config_for(tmp_path, server)) as served, _streaming(served):
         served.process.send_signal(kind)
         while _listens(served.address):
