@@ -465,14 +465,15 @@ def _annotation(citation: dict[str, Any], start: int, end: int) -> dict[str, Any
 def _usage(raw: dict[str, Any]) -> dict[str, Any]:
     """Claude's counts in OpenAI's shape: the prompt's tokens include those that the cache took or gave."""
     read = whole_number(raw.get("cache_read_input_tokens"))
-    prompt = whole_number(raw.get("input_tokens")) + read + whole_number(raw.get("cache_creation_input_tokens"))
+    written = whole_number(raw.get("cache_creation_input_tokens"))
+    prompt = whole_number(raw.get("input_tokens")) + read + written
     completion = whole_number(raw.get("output_tokens"))
     usage: dict[str, Any] = {
         **raw,
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": read},
+        "prompt_tokens_details": {"cached_tokens": read, "cache_creation_tokens": written},
     }
     thinking = mapping(raw.get("output_tokens_details")).get("thinking_tokens")
     if thinking is not None:

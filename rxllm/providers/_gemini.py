@@ -433,11 +433,11 @@ def _add_part(delta: dict[str, Any], texts: dict[str, list[str]], part: dict[str
         name = "reasoning_content" if part.get("thought") else "content"
         if text:
             texts.setdefault(name, []).append(text)
-        if signature and part.get("thought"):
-            block = {"type": "thinking", "thinking": text, "signature": signature}
-            delta.setdefault("thinking_blocks", []).append(block)
-        elif signature:
+        if signature:
             _specific(delta).setdefault("thought_signatures", []).append(signature)
+            if part.get("thought"):
+                block = {"type": "thinking", "thinking": text, "signature": signature}
+                delta.setdefault("thinking_blocks", []).append(block)
     elif part.keys() - {"thoughtSignature", "thought"}:
         # What the provider's own tools did: code and its outcome, calls and answers. They are sent back as they came.
         _specific(delta).setdefault("parts", []).append(part)

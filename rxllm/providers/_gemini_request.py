@@ -408,16 +408,18 @@ class _Messages:
     def _answer(self, message: Mapping[str, Any]) -> list[_Part]:
         """An assistant's message, with the signatures that came with it where they came."""
         specific = _plain(message.get("provider_specific_fields"))
-        parts: list[_Part] = [
-            {"text": block.get("thinking") or "", "thought": True, "thoughtSignature": block["signature"]}
-            for block in _items(message.get("thinking_blocks"))
-            if block.get("type") == "thinking" and block.get("signature")
-        ]
+        signatures: list[Any] = [*(specific.get("thought_signatures") or ())]
+        parts: list[_Part] = []
+        for block in _items(message.get("thinking_blocks")):
+            signature = block.get("signature")
+            # Only Gemini's own are among them; what another provider has signed it refuses.
+            if signature in signatures:
+                signatures.remove(signature)
+                parts.append({"text": block.get("thinking") or "", "thought": True, "thoughtSignature": signature})
         parts += [dict(part) for part in _items(specific.get("parts"))]
         texts = self._content(message.get("content"))
         if message.get("refusal"):
             texts.append({"text": message["refusal"]})
-        signatures: list[Any] = [*(specific.get("thought_signatures") or ())]
         if signatures and texts and "text" in texts[-1]:
             texts[-1]["thoughtSignature"] = signatures.pop()
         parts += texts

@@ -18,6 +18,9 @@ _KEEP_ALIVE: Final = b": keep-alive\n\n"
 # What may wait to be sent, in bytes, before whoever writes waits too: also how long one stream keeps others waiting.
 _MOST_PENDING: Final = 1 << 14
 
+# How many bytes are sent at once.
+_PIECE: Final = 1 << 16
+
 
 class ClientLeftError(Exception):
     """Nobody is there any more to be answered."""
@@ -174,9 +177,13 @@ class Client:
             data = b"".join(self._pending) if self._pending or over else _KEEP_ALIVE
             self._pending.clear()
             self._size = 0
-            self._last = self._loop.time()
             self._sending = True
-            await self._send({"type": "http.response.body", "body": data, "more_body": not over})
+            # In pieces, each of which has its time: who reads slowly is long in reading a large one.
+            for start in range(0, len(data) or 1, _PIECE):
+                end = start + _PIECE
+                self._last = self._loop.time()
+                more = not over or end < len(data)
+                await self._send({"type": "http.response.body", "body": data[start:end], "more_body": more})
             self._sending = False
             self._complete = over
             if self._room is not None and not self._room.done():

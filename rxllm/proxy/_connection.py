@@ -57,6 +57,7 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
         if self.scope["http_version"] == "1.0":
             self.cycle.__class__ = _Undelimited
+            self.cycle.waiting_for_100_continue = False  # which it does not know either
 
     def data_received(self, data: bytes) -> None:
         """Bytes, of whatever."""

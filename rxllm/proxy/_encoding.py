@@ -8,14 +8,14 @@ from rxllm._plain import json_line
 from rxllm.exceptions import APIResponseValidationError
 from rxllm.types import ModelResponse, ModelResponseStream, Usage
 
-__all__ = ["ALWAYS", "ALWAYS_OF_A_CHOICE", "DONE", "ChunkEncoder", "whole_body"]
+__all__ = ["DONE", "ChunkEncoder", "whole_body"]
 
 DONE: Final = b"data: [DONE]\n\n"
 """The end that clients look for."""
 
 # Members that strict clients miss.
-ALWAYS: Final = ("id", "object", "created", "model", "choices")
-ALWAYS_OF_A_CHOICE: Final = ("index", "delta", "finish_reason")
+_ALWAYS: Final = ("id", "object", "created", "model", "choices")
+_ALWAYS_OF_A_CHOICE: Final = ("index", "delta", "finish_reason")
 _HIDDEN: Final = {"usage"}
 
 
@@ -62,11 +62,11 @@ class ChunkEncoder:
         choices = chunk.choices
         if not choices and self._is_marker(chunk):
             return b""
-        chunk.__pydantic_fields_set__.update(ALWAYS)
+        chunk.__pydantic_fields_set__.update(_ALWAYS)
         if not (chunk.id and chunk.created and chunk.model):
             self._name(chunk)
         for choice in choices:
-            choice.__pydantic_fields_set__.update(ALWAYS_OF_A_CHOICE)
+            choice.__pydantic_fields_set__.update(_ALWAYS_OF_A_CHOICE)
         usage = chunk.usage
         if usage is None:
             if chunk.reported_usage is not None:

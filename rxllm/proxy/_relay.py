@@ -8,21 +8,19 @@ the last, errors, tool calls, usage. So there are no rules here about what an an
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pydantic_core import from_json
+
 from rxllm import Stream
 from rxllm._completion import RequestSource
 from rxllm.exceptions import APIError
 from rxllm.providers._alike import Alike
 from rxllm.providers._base import HTTPRequest, Provider, Reading
 from rxllm.providers._openai import OpenAIChat, OpenAIChatReading
-from rxllm.proxy._encoding import ALWAYS, ALWAYS_OF_A_CHOICE
+from rxllm.proxy._encoding import ChunkEncoder
 from rxllm.types import ModelResponseStream, Request
 
 __all__ = ["RelayedEvent", "relayed"]
 
-_CONTENT_ALONE: Final = {"content"}
-# Without one of these an event gets it before it goes out.
-_NAMED: Final = frozenset(ALWAYS)
-_NAMED_OF_A_CHOICE: Final = frozenset(ALWAYS_OF_A_CHOICE)
 _LINE_FEED: Final = 10
 
 
@@ -63,26 +61,21 @@ class _Passing(Alike):
 
     def __init__(self, parts: tuple[bytes, bytes, bytes], chunk: ModelResponseStream, name: str, padding: str) -> None:
         super().__init__(parts, chunk, name, padding)
-        self._passes = _needs_no_touching(chunk)
+        self._passes: bool | None = None  # before the first of them is looked at
 
-    def made(self, event: bytes, text: str, padding: str | None) -> Any:
+    def made(self, event: bytes, text: str, padding: Any) -> Any:
         """The event as it came; one that came in several lines would have to be framed so again."""
+        if self._passes is None:
+            self._passes = _needs_no_touching(event, self.as_chunk(event, text, padding))
         if self._passes and _LINE_FEED not in event:
             return RelayedEvent(b"data: %b\n\n" % event)
         return self.as_chunk(event, text, padding)
 
 
-def _needs_no_touching(chunk: ModelResponseStream) -> bool:
-    """Whether an event is a text and what belongs to it, and nothing that anyone has to look at."""
-    [choice] = chunk.choices
-    delta = choice.delta
-    if delta.__pydantic_fields_set__ != _CONTENT_ALONE or delta.__pydantic_extra__:
-        return False
-    if choice.logprobs is not None or choice.__pydantic_extra__:
-        return False
-    if not choice.__pydantic_fields_set__ >= _NAMED_OF_A_CHOICE or not chunk.__pydantic_fields_set__ >= _NAMED:
-        return False
-    return bool(chunk.id and chunk.created and chunk.model) and chunk.reported_usage is None
+def _needs_no_touching(event: bytes, chunk: ModelResponseStream) -> bool:
+    """Whether an event says just what would be said of its chunk."""
+    said = ChunkEncoder("").encode(chunk).removeprefix(b"data: ")
+    return bool(from_json(said) == from_json(event))
 
 
 class _RelayReading(OpenAIChatReading):

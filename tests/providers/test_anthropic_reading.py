@@ -109,6 +109,20 @@ def test_usage() -> None:
     assert outcome.usage.completion_tokens_details.reasoning_tokens == 2
 
 
+def test_cached_tokens_are_of_the_prompt() -> None:
+    """What the cache took is told as Bedrock's is; what Claude said stays beside."""
+    counts = {"input_tokens": 3, "cache_read_input_tokens": 10, "cache_creation_input_tokens": 5}
+    usage = read([body(start(), *text(0, "Hi"), *end(usage=counts))]).usage
+    assert usage is not None
+    assert usage.prompt_tokens == 18
+    assert usage.prompt_tokens_details is not None
+    assert usage.prompt_tokens_details.model_dump(exclude_none=True) == {
+        "cached_tokens": 10,
+        "cache_creation_tokens": 5,
+    }
+    assert usage["cache_creation_input_tokens"] == 5
+
+
 def test_usage_of_the_start_alone() -> None:
     """Where no message_delta came, what the start said is all there is; so it is with counts of no use."""
     outcome = read([body(start(), *text(0, "Hi"), {"type": "message_stop"})])

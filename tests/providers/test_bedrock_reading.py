@@ -90,7 +90,10 @@ def test_cached_tokens_are_of_the_prompt() -> None:
     assert usage is not None
     assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (18, 4, 22)
     assert usage.prompt_tokens_details is not None
-    assert usage.prompt_tokens_details.cached_tokens == 10
+    assert usage.prompt_tokens_details.model_dump(exclude_none=True) == {
+        "cached_tokens": 10,
+        "cache_creation_tokens": 5,
+    }
     assert usage["cacheWriteInputTokens"] == 5
 
 

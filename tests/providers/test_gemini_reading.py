@@ -73,7 +73,7 @@ def test_thoughts_are_reasoning_and_their_signatures_thinking_blocks() -> None:
     assert (outcome.texts, outcome.reasoning) == ({0: "Yes"}, {0: "Hm!"})
     whole = message(outcome)
     assert whole["thinking_blocks"] == [{"type": "thinking", "thinking": "!", "signature": "s1"}]
-    assert whole["provider_specific_fields"] == {"thought_signatures": ["s2"]}
+    assert whole["provider_specific_fields"] == {"thought_signatures": ["s1", "s2"]}
 
 
 def test_calls_have_ids_and_finish_as_tool_calls() -> None:

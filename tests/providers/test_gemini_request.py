@@ -286,6 +286,16 @@ def test_signatures_from_googles_own_openai_service() -> None:
     assert content["parts"] == [{"functionCall": {"name": "f", "args": {}}, "thoughtSignature": "c2ln"}]
 
 
+def test_what_another_provider_signed_is_not_sent() -> None:
+    """Gemini refuses a signature that is not its own; its own are known by what it said beside the message."""
+    blocks = [{"type": "thinking", "thinking": "Hm", "signature": signed} for signed in ("theirs", "ours")]
+    given = {"role": "assistant", "content": "Yes", "thinking_blocks": blocks}
+    [_, content] = body(USER, given)["contents"]
+    assert content["parts"] == [{"text": "Yes"}]
+    [_, content] = body(USER, {**given, "provider_specific_fields": {"thought_signatures": ["ours"]}})["contents"]
+    assert content["parts"] == [{"text": "Hm", "thought": True, "thoughtSignature": "ours"}, {"text": "Yes"}]
+
+
 @pytest.mark.parametrize("model", ["gemini/gemini-3-pro", "vertex_ai/gemini-3-pro"])
 def test_the_round_trip(model: str) -> None:
     """The message that an answer comes to says to the provider what it said itself, ids and signatures included."""

@@ -149,37 +149,39 @@ def test_a_client_that_reads_nothing_is_left(server: Server) -> None:
         assert b"[DONE]" not in _to_the_end(client)
 
 
-def test_a_client_that_reads_slowly_is_not(server: Server) -> None:
-    """However much waits for it, and however long: it gets all of it."""
+@pytest.mark.parametrize(("http", "options"), [(_Hasty, {}), ("h11", {"write_timeout": _Hasty.read_within})])
+def test_a_client_that_reads_slowly_is_not(server: Server, http: Any, options: dict[str, float]) -> None:
+    """However much waits for it, in one event too, and however long: it gets all of it, from whatever server."""
     text = "x" * 20_000_000
 
     async def script(answering: Answering) -> None:
         await answering.start()
-        if answering.number == 2:
+        if answering.json.get("seed") == 1:
             await answering.event(chunk(text), chunk(finish="stop"), "[DONE]")
             await answering.end()
         await answering.closed()
 
     server.script = script
-    with serving(_to(server), http=_Hasty, keep_alive=0.05) as address, _connected(address) as clock:
+    with serving(_to(server), http=http, keep_alive=0.05, **options) as address, _connected(address) as clock:
         clock.sendall(_post())
+        assert b"200 OK" in clock.recv(65536)
         begun = time.monotonic()
         with _connected(address) as client:
-            assert b"200 OK" in clock.recv(65536)
-            client.sendall(_post(_BODY, "1.0"))
+            client.sendall(_post(json.dumps({**json.loads(_BODY), "seed": 1}).encode(), "1.0"))
             received = b""
             while data := client.recv(500_000, socket.MSG_WAITALL):
                 received += data
                 assert clock.recv(65536)  # a comment, which comes so often
         assert time.monotonic() - begun > 2 * _Hasty.read_within
-    assert texts_of(events_in(received.decode())) == text
+    *events, done = events_in(received.decode())
+    assert (texts_of(events) == text, done) == (True, "[DONE]")
 
 
 # -- HTTP/1.0
 
 
 @pytest.mark.parametrize("http", [Connection, "h11"])
-@pytest.mark.parametrize("headers", [(), ("connection: keep-alive",)])
+@pytest.mark.parametrize("headers", [(), ("connection: keep-alive",), ("expect: 100-continue",)])
 def test_http_1_0_gets_a_stream_that_ends_with_the_connection(
     server: Server, http: Any, headers: tuple[str, ...]
 ) -> None:

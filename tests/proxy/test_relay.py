@@ -125,6 +125,24 @@ def test_an_event_in_several_lines_like_one_in_a_single_line_stays_whole(cut: st
     assert [texts_of(events_in(ChunkEncoder("gpt-4").encode(item).decode())) for item in items[3:]] == ["d"]
 
 
+@pytest.mark.parametrize("none_yet", ["", "null"])
+def test_what_servers_write_for_no_finish_reason_yet_is_none(none_yet: str) -> None:
+    """However alike the events are: clients end where there is a finish reason."""
+    said = [{"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": none_yet}]} for text in "abcd"]
+    events = [_event({**chunk(""), **choices}, ascii_only=True) for choices in said]
+    items, passed, *_ = _read(_Relaying(OpenAIChat()), events)
+    assert [item["choices"][0]["finish_reason"] for item in items] == [None] * 4
+    assert (texts_of(items), passed) == ("abcd", 0)
+
+
+def test_thoughts_pass_too() -> None:
+    """What has not to be touched is found by trying, and not by its names."""
+    said = [{"choices": [{"index": 0, "delta": {"reasoning_content": text}, "finish_reason": None}]} for text in "abcd"]
+    events = [_event({**chunk(""), **choices}, ascii_only=True) for choices in said]
+    items, passed, *_ = _read(_Relaying(OpenAIChat()), events)
+    assert ([item["choices"][0]["delta"]["reasoning_content"] for item in items], passed) == ([*"abcd"], 2)
+
+
 def test_an_answer_is_relayed_through_the_server() -> None:
     """The bytes of a text's event are the upstream's own, members that nobody knows too; the end is proven."""
     with LLMServer() as upstream:
