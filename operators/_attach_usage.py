@@ -120,10 +120,11 @@ def attach_usage(
                 nonlocal in_flight
                 in_flight = None
                 if any_came and (held is not None or isinstance(error, APIError)):
-                    usage = conversation.usage()
+                    told = error.usage if isinstance(error, APIError) else None
+                    usage = conversation.usage(None if told is None or told.estimated else told)
                     if held is not None:
                         deliver(_carrying(held, usage))
-                    if isinstance(error, APIError) and (error.usage is None or error.usage.estimated):
+                    if isinstance(error, APIError):
                         error.usage = usage
                 observer.on_error(error)
 

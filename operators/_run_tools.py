@@ -48,8 +48,9 @@ def run_tools(
 
     Arguments are given by name, and are what pydantic makes of them by the function's annotations, where it can. What a
     function returns is told to the model as it is if it is a string, else as JSON. What it raises is told, too, by type
-    and message alone, as are a function that there is not and arguments that are no JSON or do not fit: the result is
-    ``failed``. Such errors are logged with their traceback on ``rxllm`` at level INFO.
+    and message alone, as are a function that there is not and arguments that are no JSON, do not fit or are bound in a
+    ``functools.partial``: the result is ``failed``. Such errors are logged with their traceback on ``rxllm`` at level
+    INFO.
 
     Plain functions run in threads of their own. Coroutine functions run on the event loop that consumes the stream,
     where one does, else each on one of its own in such a thread. Leaving the stream closes the request and cancels

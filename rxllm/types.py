@@ -110,8 +110,19 @@ class Usage(_Shape):
 
     @property
     def cost(self) -> Decimal | float | None:
-        """What it cost: exactly, as ``attach_cost()`` finds it, or as the provider says; ``None`` where nobody did."""
-        return (self.__pydantic_extra__ or {}).get("cost")
+        """What it cost: exactly, as ``attach_cost()`` finds it, or as the provider says; ``None`` where nobody did.
+
+        >>> Usage.model_validate_json('{"cost": "0.0005"}').cost
+        Decimal('0.0005')
+        """
+        cost = (self.__pydantic_extra__ or {}).get("cost")
+        if not isinstance(cost, str):
+            return cost
+        # So a Decimal comes back from a recording, a store or a cache: JSON has none.
+        try:
+            return Decimal(cost)
+        except ArithmeticError:
+            return None
 
     @property
     def answers(self) -> int:

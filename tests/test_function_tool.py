@@ -203,6 +203,149 @@ def test_what_takes_no_arguments() -> None:
     assert parameters(now) == {"type": "object", "properties": {}, "additionalProperties": False}
 
 
+def after_google(city: str, days: int = 1) -> str:
+    """Tells the weather.
+
+    :class:`Place` tells where.
+
+    Args:
+        city: the city.
+
+            As it is written there.
+        days: how many
+
+    It is that of an office.
+
+    Hint:
+        days: is told above.
+    """
+    return f"{city} {days}"
+
+
+def after_sphinx(city: str, days: int = 1) -> str:
+    """Tells the weather.
+
+    :class:`Place` tells where.
+
+    :param city: the city.
+      As it is written there.
+    :param days: how many
+
+    It is that of an office.
+    """
+    return f"{city} {days}"
+
+
+@pytest.mark.parametrize("function", [after_google, after_sphinx])
+def test_what_stands_below_the_arguments_is_not_about_them(function: Callable[..., str]) -> None:
+    """What is indented goes on with one, over an empty line too; a paragraph at the margin does not."""
+    described = function_tool(function)["function"]
+    assert described["description"] == "Tells the weather.\n\n:class:`Place` tells where."
+    properties = described["parameters"]["properties"]
+    assert properties["city"]["description"] == "the city. As it is written there."
+    assert properties["days"]["description"] == "how many"
+
+
+def search(query: str, *, api_key: str = "none", tenant: int = 0) -> str:
+    """Searches."""
+    return f"{tenant} {api_key} {query}"
+
+
+def test_what_a_partial_has_bound_is_nobody_elses() -> None:
+    """A key is in no schema and no error, and who asks is not for the model to say."""
+    bound = functools.partial(search, api_key="sk-secret", tenant=7)
+    unfit: Any = search
+    tool = function_tool(bound, name="search")
+    assert "sk-secret" not in repr(tool)
+    assert tool["function"]["parameters"]["properties"] == {"query": {"type": "string"}}
+    with pytest.raises(ValueError, match="name=") as unnamed:
+        function_tool(bound)
+    with pytest.raises(TypeError, match="incorrect arguments") as misfit:
+        function_tool(functools.partial(unfit, key="sk-secret"), name="search")
+    with pytest.raises(TypeError, match="__name__") as listed:
+        ops.run_tools([bound], send=lambda _: rxllm.as_stream([]))
+    assert "sk-secret" not in f"{unnamed.value} {misfit.value} {listed.value}"
+
+    def results(arguments: str) -> list[str]:
+        piece = call_piece(arguments, index=0, id="a", name="search")
+        asking = rxllm.as_stream([calling(piece, finish_reason="tool_calls")])
+        running = ops.run_tools({"search": bound}, send=lambda _: rxllm.as_stream([of("I see.")]), messages=HI)
+        return [chunk.tool_result.content for chunk in asking.pipe(running) if chunk.tool_result]
+
+    assert results('{"query": "x"}') == ["7 sk-secret x"]
+    assert results('{"query": "x", "tenant": 8}') == ["There is no such argument: tenant."]
+
+
+NOTHING: Any = object()
+
+
+def test_defaults_that_are_no_json_are_not_told() -> None:
+    """Nor is anybody warned of them: the argument may be left out, and that is all that matters."""
+
+    def choose(where: str = NOTHING, most: float = float("inf")) -> str:
+        return f"{where} {most}"
+
+    schema = parameters(choose)
+    assert schema["properties"] == {"where": {"type": "string"}, "most": {"type": "number"}}
+    assert "required" not in schema
+
+
+class Node(BaseModel):
+    """A node.
+
+    Attributes:
+        label: what it says
+    """
+
+    label: str
+    below: list["Node"] = []
+
+
+def test_a_class_that_has_itself_among_its_fields() -> None:
+    """Is an object at the top, as providers want it."""
+    described = function_tool(Node)["function"]
+    schema = parameters(Node)
+    assert described["description"] == "A node."
+    assert (schema["type"], schema["required"]) == ("object", ["label"])
+    assert schema["properties"]["label"] == {"type": "string", "description": "what it says"}
+    jsonschema.validate({"label": "a", "below": [{"label": "b"}]}, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"label": "a", "below": [{"label": 1}]}, schema)
+
+
+def test_what_wraps_a_function_is_described_as_it() -> None:
+    """Results that are kept, objects that can be called, methods and partials of these."""
+
+    @functools.cache
+    def kept(city: str) -> str:
+        """Tells the weather."""
+        return city
+
+    class Called:
+        @functools.cache  # noqa: B019  it is not called
+        def kept(self, city: str) -> str:
+            """Tells the weather."""
+            return city
+
+        def __call__(self, city: str, days: int = 1) -> str:
+            """Tells the weather.
+
+            Args:
+                city: where
+                days: how many
+            """
+            return f"{city} {days}"
+
+    for cached in (kept, Called().kept):
+        described = function_tool(cached)["function"]
+        assert described["description"] == "Tells the weather."
+        assert described["parameters"]["properties"] == {"city": {"type": "string"}}
+    for called in (Called(), functools.partial(Called(), days=2)):
+        described = function_tool(called, name="weather")["function"]
+        assert described["description"] == "Tells the weather."
+        assert described["parameters"]["properties"]["city"] == {"type": "string", "description": "where"}
+
+
 def positional(a: int, /) -> int:
     """Cannot be called by name."""
     return a
@@ -225,6 +368,9 @@ def opaque(stream: Stream[Any]) -> None:
         (many, TypeError, "'many'"),
         (opaque, TypeError, "'opaque'"),
         (len, TypeError, "'len'"),
+        (str.upper, TypeError, "'upper'"),
+        (dict, TypeError, "classes"),
+        (Span, TypeError, "classes"),
         (5, TypeError, "takes a function"),
         (lambda: None, ValueError, "name="),
         (functools.partial(numpy), ValueError, "name="),

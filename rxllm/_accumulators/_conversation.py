@@ -92,15 +92,19 @@ class Conversation:
     def response(self) -> ModelResponse:
         """The last answer, as far as it has come, with the usage of all."""
         response = self._builder.response()
-        response.usage = self._total(response)
+        response.usage = self._total(self._usage_of(response))
         return response
 
-    def usage(self) -> Usage:
-        """The usage of all answers."""
-        return self.response().usage or Usage()
+    def usage(self, told: Usage | None = None) -> Usage:
+        """The usage of all answers.
 
-    def _total(self, response: ModelResponse) -> Usage:
-        usages = [*self._past, self._usage_of(response)]
+        Args:
+            told: that of the last one, where its error tells of it.
+        """
+        return self.response().usage or Usage() if told is None else self._total(told)
+
+    def _total(self, last: Usage) -> Usage:
+        usages = [*self._past, last]
         return usage_of_all(usages[place] for place in counted_once([(None, usage.answers) for usage in usages]))
 
     def _usage_of(self, response: ModelResponse) -> Usage:

@@ -35,7 +35,9 @@ class Tools:
     """
 
     def __init__(self, functions: Mapping[str, Callable[..., Any]] | Iterable[Callable[..., Any]]) -> None:
-        self._functions = {name: _validating(function) for name, function in _named(functions)}
+        named = dict(_named(functions))
+        self._functions = {name: _validating(function) for name, function in named.items()}
+        self._bound = {name: _bound(function) for name, function in named.items()}
         self.names = tuple(self._functions)
 
     def bind(self, call: ChatCompletionMessageToolCall, *, finished: bool = True) -> Callable[[], Any]:
@@ -46,7 +48,7 @@ class Tools:
             finished: whether the answer came to its end: else arguments that have not come may have been cut off.
 
         Raises:
-            RefusedCallError: there is no such function, or the arguments are no JSON object.
+            RefusedCallError: there is no such function, the arguments are no JSON object, or one is already bound.
         """
         name = call.function.name
         function = self._functions.get(name)
@@ -60,7 +62,11 @@ class Tools:
             reason = error.message
         else:
             if isinstance(arguments, dict):
-                return partial(function, **cast("dict[str, Any]", arguments))
+                named = cast("dict[str, Any]", arguments)
+                # What a partial has bound is not for the model to say, such as who asks.
+                if bound := sorted(named.keys() & self._bound[name]):
+                    raise RefusedCallError(f"There is no such argument: {', '.join(bound)}.")
+                return partial(function, **named)
             reason = f"The arguments are no JSON object: {call.function.arguments}"
         raise RefusedCallError(reason)
 
@@ -160,7 +166,11 @@ def _named(functions: Any) -> Iterable[tuple[str, Callable[..., Any]]]:
         for function in cast("Iterable[Any]", functions):  # type: ignore[redundant-cast]
             name = getattr(function, "__name__", None)
             if not callable(function) or name is None:
-                raise TypeError(f"functions are functions with a __name__, or a mapping of names to them: {function!r}")
+                # It is not shown: a partial may have bound a key.
+                kind = type(function).__name__
+                raise TypeError(
+                    f"functions are functions with a __name__, or a mapping of names to them: {kind} has none"
+                )
             if name in named:
                 raise ValueError(f"Two functions are called {name!r}: give a mapping of names to functions")
             named[name] = function
@@ -168,8 +178,12 @@ def _named(functions: Any) -> Iterable[tuple[str, Callable[..., Any]]]:
         raise TypeError(f"functions is a mapping of names to functions, or a list of functions, not {functions!r}")
     for name, function in named.items():
         if not isinstance(name, str) or not callable(function):
-            raise TypeError(f"functions are callables by name, not {function!r} by {name!r}")
+            raise TypeError(f"functions are callables by name, not a {type(function).__name__} by {name!r}")
     return named.items()
+
+
+def _bound(function: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(function.keywords) if isinstance(function, partial) else frozenset()
 
 
 def _validating(function: Callable[..., Any]) -> Callable[..., Any]:

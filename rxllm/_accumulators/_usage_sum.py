@@ -37,7 +37,7 @@ def usage_of_parts(usages: Iterable[Usage]) -> Usage:
     given = list(usages)
     total: dict[str, Any] = {}
     for usage in given:
-        total = _added(total, usage.model_dump(exclude_none=True))
+        total = _added(total, {**usage.model_dump(exclude_none=True), "cost": usage.cost})
     answers = max((usage.answers for usage in given), default=1)
     total.pop("answers", None)
     if answers > 1:

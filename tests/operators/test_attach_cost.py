@@ -1,12 +1,14 @@
 """attach_cost: the last chunk's usage has its cost."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 import reactivex as rx
 
 import rxllm
+from rxllm import as_stream
 from rxllm import operators as ops
 from rxllm.exceptions import APIConnectionError
 from rxllm.types import ModelResponseStream, Usage
@@ -93,6 +95,20 @@ def test_an_answer_that_is_cut_short_has_a_cost() -> None:
     above = items(lambda s: s.pipe(ops.attach_cost(PRICES, "gpt-4"), ops.take_chunks(2)), *chunks)
     assert [cost_of(seen[-1].usage) for seen in (below, above)] == [Decimal("0.000004")] * 2
     assert [sum(c.usage is not None for c in seen) for seen in (below, above)] == [1, 1]
+
+
+def test_a_cost_that_comes_from_a_recording_is_a_number(tmp_path: Path) -> None:
+    """Though JSON knows no Decimal; and it is added up as one."""
+    path = tmp_path / "answer.jsonl"
+    chunks = [of("Hello", finish_reason="stop"), reported(prompt_tokens=3, completion_tokens=1)]
+    answer = rx.from_iterable(chunks).pipe(ops.attach_cost(PRICES, "gpt-4"))
+    list(as_stream(answer.pipe(ops.record(path))))
+    once = list(ops.replay(path))[-1].usage
+    both = list(as_stream(rx.concat(ops.replay(path), answer)).pipe(ops.attach_usage()))[-1].usage
+    assert once is not None
+    assert both is not None
+    assert (once.cost, both.cost, both.answers) == (Decimal("0.000005"), Decimal("0.00001"), 2)
+    assert Usage.model_validate({"cost": "nobody knows"}).cost is None
 
 
 def test_an_error_tells_what_had_come_by_then() -> None:

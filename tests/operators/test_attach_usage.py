@@ -329,6 +329,19 @@ def test_of_several_answers_the_last_chunk_carries_the_sum() -> None:
     assert [record.tokens for record in measured] == [4]
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_an_error_tells_of_the_last_answer_is_added(times: int) -> None:
+    """As where each answer has a usage of its own, and the last one's error tells it; once, however often."""
+    error = IncompleteStreamError("cut off")
+    first = of("Hello", finish_reason="stop"), reported(total_tokens=9)
+    second = rx.concat(rx.of(of("Good day", finish_reason="stop"), reported(total_tokens=4)), rx.throw(error))
+    chunks = rx.concat(rx.of(*first), second.pipe(ops.attach_usage("gpt-4")))
+    seen, _ = failure(chunks.pipe(*[ops.attach_usage("gpt-4")] * times))
+    assert error.usage is not None
+    assert (error.usage.total_tokens, error.usage.answers) == (13, 2)
+    assert seen[-1].usage == error.usage
+
+
 def test_what_came_of_a_tool_is_not_held_back() -> None:
     """It is shown as it is there, however long the next answer takes."""
     seen: list[ModelResponseStream] = []
