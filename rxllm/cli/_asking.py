@@ -2,12 +2,14 @@
 
 import argparse
 import base64
+import contextlib
 import json
 import mimetypes
 import sys
 import threading
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from rxllm import ModelResponseStream, Stream
 from rxllm.cli._output import note
@@ -126,21 +128,25 @@ def asked(arguments: AskingArguments, model: str, messages: list[Any]) -> Stream
 def prompt_of(arguments: AskingArguments) -> str:
     """The prompt as given, what is piped in, or the one followed by the other."""
     given = None if arguments.prompt == "-" else arguments.prompt
-    is_piped = sys.stdin is not None and not sys.stdin.isatty()
-    piped = standard_input().decode("utf-8", "replace").strip("\r\n") if is_piped else ""
-    prompt = "\n\n".join(filter(None, (given, piped)))
+    is_read = sys.stdin is not None and (arguments.prompt == "-" or not sys.stdin.isatty())
+    read = ""
+    if is_read:
+        with standard_input() as file:
+            read = file.read().decode("utf-8", "replace").strip("\r\n")
+    prompt = "\n\n".join(filter(None, (given, read)))
     if not prompt.strip():
         arguments.refuse("there is no prompt")
     return prompt
 
 
-def standard_input() -> bytes:
-    """All of it; where that takes a while, it is said what is waited for."""
+@contextlib.contextmanager
+def standard_input() -> Generator[BinaryIO, None, None]:
+    """Standard input, to be read to its end; where that takes a while, it is said what is waited for."""
     waiting = threading.Timer(_PATIENCE, note, ["rxllm: reading standard input to its end"])
     waiting.daemon = True
     waiting.start()
     try:
-        return sys.stdin.buffer.read()
+        yield sys.stdin.buffer
     finally:
         waiting.cancel()
 
@@ -149,7 +155,7 @@ def _image(text: str) -> str:
     """The address of an image: what is in a file becomes one that holds it."""
     if text.startswith(("http://", "https://", "data:")):
         return text
-    kind, _ = mimetypes.guess_type(text)
+    kind, _ = mimetypes.guess_type(text, strict=False)  # where the system has no list of its own, .webp is not official
     if kind is None or not kind.startswith("image/"):
         raise argparse.ArgumentTypeError(f"{text} is no image: its name ends in .png, .jpeg, .webp or the like")
     try:

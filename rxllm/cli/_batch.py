@@ -112,14 +112,12 @@ def _readable_twice(path: Path, held: ExitStack) -> tuple[Path, str]:
     if path != _STANDARD_INPUT and not path.is_fifo():
         return path, str(path)
     kept = Path(held.enter_context(TemporaryDirectory(prefix="rxllm-"))) / "prompts.jsonl"
-    if path != _STANDARD_INPUT:
-        with path.open("rb") as source, kept.open("wb") as copy:
-            shutil.copyfileobj(source, copy)
-        return kept, str(path)
-    if sys.stdin is None:
+    is_named = path != _STANDARD_INPUT
+    if not is_named and sys.stdin is None:
         raise OSError("standard input is closed")
-    kept.write_bytes(standard_input())
-    return kept, "standard input"
+    with path.open("rb") if is_named else standard_input() as source, kept.open("wb") as copy:
+        shutil.copyfileobj(source, copy)
+    return kept, str(path) if is_named else "standard input"
 
 
 def _run(arguments: _BatchArguments, prompts: PromptFile, results: ResultsFile, answered: bytearray) -> int:
@@ -172,7 +170,7 @@ async def _ask(
                 results.add(under_way.pop(result.index), result)
                 tally.add(result)
                 shown.show(tally.done, tally.failed)
-                if tally.failed == arguments.max_failures:
+                if tally.failed == arguments.max_failures and tally.missing:
                     tally.interrupted = True
                     break
     finally:

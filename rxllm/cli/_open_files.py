@@ -21,6 +21,9 @@ def room_for_connections(count: int) -> int | None:
     if allowed == resource.RLIM_INFINITY or allowed >= wanted:
         return None
     if most != resource.RLIM_INFINITY and most < wanted:
-        return max(most - _OTHERS, 1)
+        room = max(most - _OTHERS, 1)
+        if room < count:
+            return room
+        wanted = most
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
     return None

@@ -17,6 +17,7 @@ __all__ = [
     "call_line",
     "error_line",
     "failure",
+    "forgive",
     "json_line",
     "note",
     "printable",
@@ -73,8 +74,8 @@ def call_line(call: ChatCompletionMessageToolCall) -> str:
     return f"{call.function.name}({arguments})"
 
 
-def _forgive(file: TextIO) -> None:
-    """A locale without the answer's letters is no reason to stop."""
+def forgive(file: TextIO) -> None:
+    """A locale without the answer's letters is no reason to stop, nor are typed bytes that are none."""
     if isinstance(file, TextIOWrapper):
         file.reconfigure(errors="replace")
 
@@ -90,15 +91,17 @@ class Output:
         if sys.stdout is None:
             raise OSError("standard output is closed")
         self._file = sys.stdout
-        _forgive(self._file)
+        forgive(self._file)
         self._is_terminal = self._file.isatty()
         self._in_line = False
 
     def write(self, text: str) -> None:
         """Writes ``text``."""
-        # Before it is written: Ctrl-C may come in between.
-        self._in_line = not text.endswith("\n")
-        self._file.write(printable(text) if self._is_terminal else text)
+        shown = printable(text) if self._is_terminal else text
+        if shown:
+            # Before it is written: Ctrl-C may come in between.
+            self._in_line = not shown.endswith("\n")
+            self._file.write(shown)
 
     def flush(self) -> None:
         """Shows what was written."""

@@ -34,8 +34,13 @@ class Tally:
         return self.kept + self._answered + self.failed
 
     @property
+    def missing(self) -> int:
+        """How many have none yet."""
+        return self._total - self.done
+
+    @property
     def failed(self) -> int:
-        """How many of those have an error."""
+        """How many have an error for a result."""
         return self._failures.total()
 
     @property

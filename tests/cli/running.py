@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -101,11 +102,16 @@ def _started(arguments: tuple[str, ...], stdin: int, extra: dict[str, str]) -> "
 
 
 def in_terminal(
-    *arguments: str, columns: int = 80, lines: int = 24, typing: Sequence[tuple[str, str]] = (), **extra: str
+    *arguments: str,
+    columns: int = 80,
+    lines: int = 24,
+    typing: Sequence[tuple[str, str | signal.Signals]] = (),
+    **extra: str,
 ) -> tuple[int, str]:
     """The exit code, and all that ``rxllm`` writes to a terminal, with its line breaks as a file has them.
 
-    For each pair of ``typing``: once its first text has been written, after that of the last, the second is typed.
+    For each pair of ``typing``: once its first text has been written, after that of the last, the second is typed, or
+    the signal sent.
     """
     ours, theirs = pty.openpty()
     try:
@@ -141,11 +147,14 @@ def in_terminal(
             while to_type and (at := written.find(to_type[0][0].encode(), seen)) >= 0:
                 awaited, typed = to_type.popleft()
                 seen = at + len(awaited.encode())
-                os.write(ours, typed.encode())
+                if isinstance(typed, str):
+                    os.write(ours, os.fsencode(typed))
+                else:
+                    process.send_signal(typed)
         code = process.wait(PATIENCE)
     finally:
         os.close(ours)
-    return code, written.decode().replace("\r\n", "\n")
+    return code, os.fsdecode(written).replace("\r\n", "\n")
 
 
 def without_escapes(written: str) -> str:

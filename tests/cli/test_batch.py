@@ -255,6 +255,8 @@ def test_so_many_failures_stop_it(server: Server, prompts: Path, out: Path) -> N
     assert_matches(SUMMARY + end, ran.stderr)
     assert counts(ran.stderr) == (2, 30, 2, 0)
     assert len(server.requests) <= 2 + 3 + 1
+    last = run(*arguments, "--limit", "5", "--json", **KEY)
+    assert not json.loads(last.stdout)["interrupted"]  # the third was the last
     broken = False
     assert run(*arguments, **KEY).returncode == 0
     assert answers(out) == numbered(30)
@@ -303,6 +305,8 @@ def test_more_at_once_than_files_may_be_open(server: Server, prompts: Path, out:
     ran = shell(f"ulimit -S -n 90; OPENAI_API_KEY=sk-secret-key {arguments}")
     assert ran.returncode == 0, ran.stderr
     assert answers(out) == numbered(100)
+    alone = shlex.join(["rxllm", *command(prompts, out, server, "--concurrency", "1")])
+    assert shell(f"ulimit -n 60; OPENAI_API_KEY=sk-secret-key {alone}").returncode == 0
 
 
 def test_parameters_are_part_of_what_is_asked(

@@ -1,6 +1,7 @@
 """``rxllm chat``, run as its users run it: as a process, through pipes, files, signals and a terminal."""
 
 import json
+import mimetypes
 import os
 import signal
 import subprocess
@@ -103,6 +104,23 @@ def test_images_go_along_with_the_prompt(server: Server, tmp_path: Path) -> None
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}},
         {"type": "image_url", "image_url": {"url": "https://example.com/a"}},
     ]
+
+
+def test_kinds_of_images_are_known_wherever_it_runs(
+    inside: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the system has no list of them."""
+    monkeypatch.setattr(mimetypes, "knownfiles", [])
+    mimetypes.init()
+    try:
+        for ending in ("png", "jpg", "jpeg", "gif", "webp"):
+            picture = tmp_path / f"dot.{ending}"
+            picture.write_bytes(b"")
+            ran = inside("chat", "-m", "sim/echo", "--image", str(picture), "Hi")
+            assert ran.returncode == 0, ran.stderr
+    finally:
+        monkeypatch.undo()
+        mimetypes.init()
 
 
 @pytest.mark.parametrize(
@@ -470,14 +488,15 @@ def test_terminal_is_given_text_alone(server: Server) -> None:
 
     async def answer(answering: Answering) -> None:
         await answering.start()
-        await answering.event(thought, chunk("a\x1b[2Jb\x9b31m\tc\r\n"), chunk("d", finish="stop"), "[DONE]")
+        await answering.event(thought, chunk("a\x1b[2Jb\x9b31m\tc\r\n"), chunk("d\n"))
+        await answering.event(chunk("\x1b", finish="stop"), "[DONE]")
         await answering.end()
 
     server.script = answer
     ask_it = ("chat", "--api-base", server.url, "Hi")
     _, written = in_terminal(*ask_it, OPENAI_API_KEY="sk-secret-key", NO_COLOR="1")
     assert_matches("\\]0;Hm\n\na\\[2Jb31m\tc\nd\n" + FIGURES + "stop\n", written)
-    assert run(*ask_it, OPENAI_API_KEY="sk-secret-key").stdout == "a\x1b[2Jb\x9b31m\tc\r\nd\n"
+    assert run(*ask_it, OPENAI_API_KEY="sk-secret-key").stdout == "a\x1b[2Jb\x9b31m\tc\r\nd\n\x1b\n"
 
 
 def test_terminal_without_colour_gets_none() -> None:
@@ -496,10 +515,13 @@ def test_pipes_get_no_reasoning_and_no_escapes(inside: Inside) -> None:
     assert ran.stderr.count("\n") == 1
 
 
-def converse(server: Server, *typing: tuple[str, str]) -> tuple[int, str]:
-    """A conversation with the server, which says what it was asked last."""
+def converse(server: Server, *typing: tuple[str, str | signal.Signals]) -> tuple[int, str]:
+    """A conversation with the server."""
     return in_terminal(
-        "chat", "--api-base", server.url, "-s", "Be brief", typing=typing, OPENAI_API_KEY="sk-secret-key"
+        *("chat", "--api-base", server.url, "-s", "Be brief"),
+        typing=typing,
+        OPENAI_API_KEY="sk-secret-key",
+        PYTHONIOENCODING="utf-8:strict",
     )
 
 
@@ -541,10 +563,51 @@ def test_ctrl_c_ends_an_answer_and_not_the_conversation(server: Server) -> None:
         server,
         *(("> ", "one\n"), ("so far", CTRL_C)),
         *(("> ", "two\n"), ("BadRequestError", ""), ("> ", "three\n")),
-        *(("so far", CTRL_C), ("> ", CTRL_C)),
+        # With a line after it: a signal between the prompt and the wait for what is typed waits for that, too.
+        *(("so far", CTRL_C), ("> ", CTRL_C + "\n")),
     )
     assert code == 130
     assert "Traceback" not in written
     assert written.count(", cancelled\n") == 2
     assert [server.next_closed(), server.next_closed()] == [1, 3]
     assert [it["content"] for it in server.requests[2].json["messages"]] == ["Be brief", "one", "so far", "three"]
+
+
+def test_sigterm_ends_a_conversation(server: Server) -> None:
+    """Amid an answer too, where Ctrl-C would not."""
+
+    async def answer(answering: Answering) -> None:
+        await answering.start()
+        await answering.event(chunk("so far"))
+        await answering.closed()
+
+    server.script = answer
+    code, written = converse(server, ("> ", "one\n"), ("so far", signal.SIGTERM))
+    assert server.next_closed() == 1
+    assert code == -signal.SIGTERM
+    assert written.count("> ") == 1
+    assert written.endswith(", cancelled\n")
+
+
+def test_a_conversation_goes_on_with_what_was_shown(server: Server) -> None:
+    """Of several choices that is the first; and of what is typed, bytes that are no text are replaced."""
+
+    async def answer(answering: Answering) -> None:
+        await answering.start()
+        await answering.event(*(chunk(text, index=index) for index, text in enumerate(("first", "second"))))
+        await answering.event(chunk(finish="stop"), chunk(index=1, finish="stop"))
+        await answering.last("[DONE]")
+
+    server.script = answer
+    code, written = converse(server, ("> ", "a\udcff\n"), ("stop\r\n> ", "b\n"), ("stop\r\n> ", CTRL_D))
+    assert code == 0
+    assert "second" not in written
+    assert [it["content"] for it in server.requests[1].json["messages"]] == ["Be brief", "a\ufffd", "first", "b"]
+
+
+def test_a_terminal_is_read_to_its_end_where_that_is_asked() -> None:
+    """With "-" a prompt may have several lines."""
+    typing = [("reading standard input", f"One\nTwo\n{CTRL_D}")]
+    code, written = in_terminal("chat", "-m", "sim/echo", "-", typing=typing)
+    assert code == 0
+    assert written.count("One\nTwo\n") == 2  # as it is typed, and as it is answered
