@@ -202,7 +202,7 @@ class _Printed:
     def draw(self) -> None:
         """Prints what is new, of one stream alone."""
         if self._alone:
-            text = self._shown[0].markdown()
+            text = self._shown[0].said()
             if text.startswith(self._printed):
                 print(text[len(self._printed) :], end="", flush=True)  # noqa: T201  it is what it is for
                 self._printed = text

@@ -27,7 +27,8 @@ __all__ = [
 # MathJax, by its versions 2 and 3: what it does not look at, and what it typesets within that.
 _IGNORED: Final = "tex2jax_ignore mathjax_ignore"
 _TYPESET: Final = "tex2jax_process mathjax_process"
-_LEFT: Final = "text-align:left;vertical-align:top"
+# For front ends whose own styles say otherwise, and for code hosts, which strip styles.
+_LEFT: Final = ' align="left" valign="top" style="text-align:left;vertical-align:top"'
 _SUMMARY: Final = "display:list-item;cursor:pointer"
 """With the triangle that says that it opens, which the classic notebook takes away."""
 _LONGEST: Final = 2_000
@@ -92,10 +93,11 @@ def members_table(members: Mapping[str, Any]) -> str:
 
 def side_by_side(columns: Sequence[tuple[str, str]]) -> str:
     """Columns, each with a heading and its HTML, at the same width."""
-    width = f"width:{100 / max(len(columns), 1):.4g}%"
-    cells = "".join(f'<th style="{_LEFT};{width}">{_text(label)}</th>' for label, _ in columns)
-    bodies = "".join(f'<td style="{_LEFT}">{html}</td>' for _, html in columns)
-    return body(f'<table style="width:100%;table-layout:fixed"><tr>{cells}</tr>\n<tr>{bodies}</tr></table>\n')
+    width = f' width="{100 / max(len(columns), 1):.4g}%"'
+    cells = "".join(f"<th{width}{_LEFT}>{_text(label)}</th>" for label, _ in columns)
+    bodies = "".join(f"<td{_LEFT}>{html}</td>" for _, html in columns)
+    whole = ' width="100%" style="width:100%;table-layout:fixed"'
+    return body(f"<table{whole}><tr>{cells}</tr>\n<tr>{bodies}</tr></table>\n")
 
 
 def body(html: str) -> str:
@@ -177,8 +179,8 @@ def _highlighted(code: str, language: str, _: str) -> str:
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    lines = ["".join(f'<th style="{_LEFT}">{cell}</th>' for cell in head)] if any(head) else []
-    lines += ["".join(f'<td style="{_LEFT}">{cell}</td>' for cell in row) for row in rows]
+    lines = ["".join(f"<th{_LEFT}>{cell}</th>" for cell in head)] if any(head) else []
+    lines += ["".join(f"<td{_LEFT}>{cell}</td>" for cell in row) for row in rows]
     return "<table>" + "\n".join(f"<tr>{line}</tr>" for line in lines) + "</table>\n"
 
 

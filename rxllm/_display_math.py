@@ -33,7 +33,7 @@ _OPENING: Final = re.compile(
 )
 # What makes links, styles the page, or gives other formulas another meaning.
 _REACHING_OUT: Final = re.compile(
-    r"\\(?:href|url|style|class|cssId|data|require|csname|let|[egx]?def|(?:re)?newcommand|providecommand"
+    r"\\(?:href|url|style|class|cssId|data|bbox|mmlToken|require|csname|let|[egx]?def|(?:re)?newcommand|providecommand"
     r"|(?:re)?newenvironment|DeclareMathOperator|includegraphics|unicode)(?![a-zA-Z])"
 )
 

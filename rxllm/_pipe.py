@@ -341,7 +341,7 @@ class Pipeable(Observable[_T_co]):
             # Those that an operator has itself put together with pipe() are one stage: its own.
             if result is not given or _comes_of(result, before):
                 result.made_of = (before, applied)
-                result.made_by = (*called, number - len(applied))
+                result.made_by = None if called is None else (*called, number - len(applied))
             if isinstance(given, Pipeable) or result is not given:
                 before, applied = result, ()
         return result
@@ -351,12 +351,12 @@ class Pipeable(Observable[_T_co]):
         raise NotImplementedError
 
 
-def _caller() -> tuple[CodeType, int]:
-    """The code that calls ``pipe()``, or a fluent method of reactivex's, and where in it."""
-    frame = sys._getframe(2)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("reactivex."):
+def _caller() -> tuple[CodeType, int] | None:
+    """The code that calls ``pipe()``, or a fluent method of reactivex's, and where in it; None if it is no Python."""
+    frame = sys._getframe(1).f_back  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith("reactivex."):
         frame = frame.f_back
-    return frame.f_code, frame.f_lasti
+    return None if frame is None else (frame.f_code, frame.f_lasti)
 
 
 def _comes_of(stage: Any, source: Any) -> bool:

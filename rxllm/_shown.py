@@ -1,5 +1,6 @@
 """What has come of one Stream of any items, as a notebook shows it. No I/O; the clock alone."""
 
+import re
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -114,7 +115,7 @@ class Shown:
         parts.append(small(self.figures))
         return "".join(parts)
 
-    def markdown(self) -> str:
+    def said(self) -> str:
         """What was said, as Markdown."""
         parts: list[str] = []
         for source, answer in self._answers.items():
@@ -123,24 +124,17 @@ class Shown:
         if isinstance(self._newest, ModelResponse):
             parts += _texts_of([Round(said_in(self._newest), [])])
         parts.append(self._texts.text)
-        parts += [f"~~~~{block.language}\n{block.code}~~~~" for block in self._blocks]
+        parts += [_fenced(block.code, block.language) for block in self._blocks]
         return wellformed("\n\n".join(filter(None, parts)))
 
+    def markdown(self) -> str:
+        """What was said, and what came besides as code, since nothing in that is Markdown."""
+        besides = self._besides
+        return "\n\n".join(filter(None, [self.said(), besides and _fenced(besides, "")]))
+
     def plain(self) -> str:
-        """All of it, as plain text."""
-        calls = [call for answer in self._answers.values() for call in _calls_of(answer.rounds)]
-        if isinstance(self._newest, ModelResponse):
-            calls += _calls_of([Round(said_in(self._newest), [])])
-        calls += self._calls.values()
-        parts = [
-            self.markdown(),
-            *(f"{call.function.name}({call.function.arguments})" for call in calls),
-            "" if self._newest is None or isinstance(self._newest, ModelResponse) else shortened(repr(self._newest)),
-            self._other_lines,
-            self.failure,
-            f"({self.figures})",
-        ]
-        return wellformed("\n".join(filter(None, parts)))
+        """What was said, what came besides, and the figures, as plain text."""
+        return "\n".join(filter(None, [self.said(), self._besides, wellformed(f"({self.figures})")]))
 
     @property
     def is_over(self) -> bool:
@@ -189,6 +183,21 @@ class Shown:
     @property
     def _now(self) -> float:
         return time.monotonic() if self._ended is None else self._at
+
+    @property
+    def _besides(self) -> str:
+        """The calls, the newest object, the last of other items and the failure, a line each."""
+        calls = [call for answer in self._answers.values() for call in _calls_of(answer.rounds)]
+        if isinstance(self._newest, ModelResponse):
+            calls += _calls_of([Round(said_in(self._newest), [])])
+        calls += self._calls.values()
+        parts = [
+            *(f"{call.function.name}({call.function.arguments})" for call in calls),
+            "" if self._newest is None or isinstance(self._newest, ModelResponse) else shortened(repr(self._newest)),
+            self._other_lines,
+            self.failure,
+        ]
+        return wellformed("\n".join(filter(None, parts)))
 
     @property
     def _other_lines(self) -> str:
@@ -245,6 +254,13 @@ class _Texts:
 def _members(item: Any) -> dict[str, Any]:
     members: dict[str, Any] = dict(item)  # of a model: its members as they are
     return members
+
+
+def _fenced(code: str, language: str) -> str:
+    """Code as Markdown, whatever is in it."""
+    fence = "~" * max([3, *map(len, re.findall("~+", code))]) + "~"
+    end = "" if code.endswith("\n") else "\n"
+    return f"{fence}{language}\n{code}{end}{fence}"
 
 
 def _texts_of(rounds: Iterable[Round]) -> list[str]:

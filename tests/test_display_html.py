@@ -1,6 +1,7 @@
 """What an answer looks like in a notebook: nothing that a model says becomes markup, and all of it can be read."""
 
 import json
+import re
 from html.parser import HTMLParser
 from typing import Any
 
@@ -29,6 +30,7 @@ HARMLESS = frozenset(
     "table tbody td th thead tr ul".split()
 )
 NO_CONTENT = frozenset({"br", "hr"})
+_ATTRIBUTES = frozenset("class style href title open start align valign width".split())
 
 
 class Page(HTMLParser):
@@ -48,7 +50,7 @@ class Page(HTMLParser):
         """An element begins."""
         self.elements.append(tag)
         self.links += [value or "" for name, value in attrs if name == "href"]
-        assert {name for name, _ in attrs} <= {"class", "style", "href", "title", "open", "start"}, attrs
+        assert {name for name, _ in attrs} <= _ATTRIBUTES, attrs
         assert dict(attrs).get("class") in {None, "tex2jax_ignore mathjax_ignore", "tex2jax_process mathjax_process"}
         if tag not in NO_CONTENT:
             self._open.append(tag)
@@ -205,7 +207,11 @@ def test_a_formula_under_way_is_text_so_far() -> None:
 
 
 @pytest.mark.parametrize(
-    "formula", [r"\href{javascript:alert(1)}{x}", r"\style{position:fixed}{x}", r"\def\alpha{\beta}", r"\require{html}"]
+    "formula",
+    [
+        *(r"\href{javascript:alert(1)}{x}", r"\style{position:fixed}{x}", r"\def\alpha{\beta}", r"\require{html}"),
+        *(r"\bbox[background:url(https://example.org)]{x}", r"\mmlToken{mi}[href=https://example.org]{x}"),
+    ],
 )
 def test_formulas_reach_out_to_nothing(formula: str) -> None:
     """A link, a style or a new meaning of what others write is shown, and not carried out."""
@@ -295,6 +301,15 @@ def test_results_stand_beside_their_calls() -> None:
     table = Page(calls_table(calls, results).replace("<tr>", "<tr>;").replace("<td", ",<td"))
     rows = [row.split(",")[-1].strip() for row in table.text.split(";")[2:]]
     assert rows == ["failed: one", "two", "", "four"]
+
+
+def test_tables_keep_their_shape_without_styles() -> None:
+    """A code host takes these away: columns stand at the same width, and cells begin at the top left."""
+    html = re.sub(' style="[^"]*"', "", side_by_side([("a", "x"), ("b", members_table({"c": 1}))]))
+    assert html.count("<table") == 2
+    assert '<table width="100%">' in html
+    assert html.count('<th width="50%" align="left" valign="top">') == html.count("<th") == 2
+    assert html.count('<td align="left" valign="top">') == html.count("<td") == 4
 
 
 def test_long_cells_are_cut() -> None:

@@ -59,7 +59,8 @@ def test_chunks() -> None:
         for part in ("<em>think</em>", "<strong>yes</strong>", "Refused", "But no", "add", "two", "5 chunks")
     ]
     assert places == sorted(places)
-    assert made.markdown() == "So: **yes**"
+    assert made.said() == "So: **yes**"
+    assert made.markdown() == 'So: **yes**\n\n~~~~\nadd({"a": 1})\n~~~~'
     assert made.plain().startswith('So: **yes**\nadd({"a": 1})\n(5 chunks, ')
 
 
@@ -196,6 +197,19 @@ def test_code_blocks_are_code() -> None:
     assert made.html().count("<pre") == 2
     assert "&lt;b&gt;" in made.html()
     assert made.markdown() == "~~~~python\nx = 1\n~~~~\n\n~~~~\n<b>\n~~~~"
+    cut_off = CodeBlock(language="md", code="~~~~\nx\n~~~~", closed=False)
+    assert of_items([cut_off]).markdown() == "~~~~~md\n~~~~\nx\n~~~~\n~~~~~"
+
+
+def test_markdown_has_what_is_no_text() -> None:
+    """Objects, calls, other items and the failure, as code that nothing in them ends: some front ends show no other."""
+    call = ChatCompletionMessageToolCall(function=Function(name="add", arguments="{}"))
+    items: list[tuple[Any, str]] = [({"a": "~~~~"}, "{'a': '~~~~'}"), (call, "add({})"), (1, "1")]
+    for item, line in items:
+        fence = "~" * (5 if "~" in line else 4)
+        assert of_items([item]).markdown() == f"{fence}\n{line}\n{fence}"
+    failed = shown(rx.concat(rx.of("- a"), rx.throw(RateLimitError("slow"))))
+    assert failed.markdown() == "- a\n\n~~~~\nRateLimitError: slow\n~~~~"
 
 
 def test_of_other_items_the_last_ten() -> None:

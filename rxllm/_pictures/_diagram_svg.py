@@ -117,11 +117,6 @@ class _Drawn:
                 f"<title>{xml_text(diagram.title)}</title>",
                 f"<style>@media (prefers-color-scheme:dark){{{_DARK}}}</style>",
                 f'<rect x=".5" y=".5" width="{self.width - 1}" height="{self.height - 1}" rx="10"{_paint("card")}/>',
-                *(
-                    [_text(diagram.heading, _MARGIN, _MARGIN + 12, "ink", size=14, weight=600)]
-                    if diagram.heading
-                    else ()
-                ),
                 *body,
                 "</svg>\n",
             ]

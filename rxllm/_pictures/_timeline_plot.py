@@ -54,11 +54,14 @@ _NUMBERS: Final = re.compile(r' (?:d|x|y|width|height|transform)="[^"]*"')
 _DIGITS: Final = re.compile(r"(\.\d\d)\d+")
 _STEPS: Final = re.compile(r"\s*\b([MLQCz])\s*")
 _UNNEEDED: Final = re.compile(r"^ +|(?<=<g) id=\"[^\"]*\"", re.MULTILINE)
-_ALIKE: Final = re.compile(r'<use [^<>]*?(?P<paint> class="[^"]*" style="[^"]*")/>\n(?:<use [^<>]*?(?P=paint)/>\n)+')
+_ALIKE: Final = re.compile(
+    r'<use [^<>]*?(?P<paint> class="[^"]*"(?: [\w-]+="[^"]*")*)/>\n(?:<use [^<>]*?(?P=paint)/>\n)+'
+)
 _TAGS: Final = re.compile(r"<[^<>]*>")
-_PAINTS: Final = re.compile(r"(fill|stroke): (#\w{6})")
-_STYLE_TAG: Final = '<style type="text/css">'
-_NAME: Final = "rxllm-timeline"
+_PAINTS: Final = re.compile(r' (fill|stroke)="(#\w{6})"')
+_DECLARATION: Final = re.compile(r"([\w-]+): *([^;]+)")
+_DECLARED: Final = re.compile(r' style="([^"]*)"')
+_OF_ALL: Final = re.compile(r"(?<=>)\*{([^{}]*)}")
 _ACROSS: Final = 1200
 """How many places there are beside each other: what falls on one is drawn once."""
 _TICKS: Final = 8
@@ -93,16 +96,17 @@ class TimelinePlot:
     def svg(self) -> str:
         """An SVG that stands by itself, and may stand in a page: its styles are its own.
 
-        It follows the reader's preference for a dark one.
+        It follows the reader's preference for a dark one. What it says of a light one are attributes, so that it is
+        right, too, where styles are taken away.
         """
         text = self.rendered("svg").decode()
-        text = text[text.index("<svg") :].replace("<svg ", f'<svg class="{_NAME}" ', 1)
-        text = _UNNEEDED.sub("", _METADATA.sub("", text, count=1))
+        text = _UNNEEDED.sub("", _METADATA.sub("", text[text.index("<svg") :], count=1))
         text = _ALIKE.sub(_said_once, _TAGS.sub(lambda tag: _lean(tag[0]), text))
         painted = sorted({*_PAINTS.findall(text)})
-        dark = "".join(f".{_name(*it)}{{{it[0]}:{_DARK[it[1]]}!important}}" for it in painted if it[1] in _DARK)
-        style = f"{_STYLE_TAG}@media (prefers-color-scheme:dark){{{dark}}}.{_NAME} *{{"
-        return text.replace(f"{_STYLE_TAG}*{{", style, 1)
+        dark = "".join(f".{_name(*it)}{{{it[0]}:{_DARK[it[1]]}}}" for it in painted if it[1] in _DARK)
+        of_all = _OF_ALL.search(text)
+        text = _OF_ALL.sub(f"@media (prefers-color-scheme:dark){{{dark}}}", text, count=1)
+        return text.replace("<svg", f"<svg{_attributes(of_all[1]) if of_all else ''}", 1)
 
     def rendered(self, kind: str) -> bytes:
         """A file of this kind."""
@@ -274,9 +278,19 @@ def _lean(tag: str) -> str:
 
     The names are its own, since what a marker is of is looked for without what stands around it.
     """
-    names = " ".join(_name(*it) for it in _PAINTS.findall(tag))
     tag = _NUMBERS.sub(lambda found: _STEPS.sub(r"\1", _DIGITS.sub(r"\1", found[0])), tag)
-    return tag.replace(' style="', f' class="{names}" style="', 1) if names else tag
+    return _DECLARED.sub(lambda found: _painted(_attributes(found[1])), tag)
+
+
+def _painted(attributes: str) -> str:
+    names = " ".join(_name(*it) for it in _PAINTS.findall(attributes))
+    return f' class="{names}"{attributes}' if names else attributes
+
+
+def _attributes(style: str) -> str:
+    """Declarations as attributes, but for ``font``, which is none: older versions of matplotlib write it."""
+    declared = _DECLARATION.findall(style)
+    return "".join(f' style="{name}: {value}"' if name == "font" else f' {name}="{value}"' for name, value in declared)
 
 
 def _said_once(run: re.Match[str]) -> str:

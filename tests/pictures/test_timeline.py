@@ -240,12 +240,24 @@ def test_it_follows_the_preference_for_dark_pictures() -> None:
     """Every colour has one for the dark, by a name that is on all that is painted in it; no style is anybody else's."""
     picture = timeline_of([collected("a", *words(5)), collected("fill: #123456 class=*{", *words(9))])
     style = next(tree(picture).iter(f"{SVG}style")).text or ""
-    for it in tree(picture).iter():
-        for what, color in re.findall(r"(fill|stroke): #(\w{6})", it.get("style", "")):
-            name = f"rxllm-{what[0]}{color}"
-            assert name in it.get("class", "").split()
-            assert f".{name}{{{what}:#" in style
+    painted = [(it, what, it.get(what, "")) for it in tree(picture).iter() for what in ("fill", "stroke")]
+    colors = [each for each in painted if each[2].startswith("#")]
+    assert len({color for _, _, color in colors}) >= 8
+    for it, what, color in colors:
+        name = f"rxllm-{what[0]}{color[1:]}"
+        assert name in it.get("class", "").split()
+        assert f".{name}{{{what}:#" in style
     assert all(selector.lstrip().startswith((".rxllm-", "@media")) for selector in re.findall(r"[^{}]+(?={)", style))
+
+
+def test_it_needs_no_styles() -> None:
+    """Where a code host takes them away, it is painted all the same: what they say of a light one are attributes."""
+    picture = tree(timeline_of([collected("a", *words(5)), collected("*{fill: none}", *words(9))]))
+    # Older versions of matplotlib write ``font``, which is no attribute.
+    assert all(it.get("style", "font: ").startswith("font: ") for it in picture.iter())
+    assert {"stroke-linejoin": "round", "stroke-linecap": "butt"}.items() <= picture.attrib.items()
+    (heading,) = [it for it in picture.iter(f"{SVG}text") if it.text == "tokens so far"]
+    assert heading.get("fill") == "#1f2937"
 
 
 def test_page_is_never_too_narrow_for_it() -> None:
