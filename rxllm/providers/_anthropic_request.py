@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from rxllm.exceptions import BadRequestError
 from rxllm.providers._base import Provider
-from rxllm.providers._requests import content_parts, json_schema, parameters, unsupported
+from rxllm.providers._requests import content_parts, json_schema, mapping, parameters, signed_thoughts, unsupported
 from rxllm.types import Request
 
 __all__ = ["UNSUPPORTED", "messages_body"]
@@ -80,7 +80,7 @@ def messages_body(request: Request, provider: Provider) -> dict[str, Any]:
     tools, choice = given.pop("tools", None), given.pop("tool_choice", None)
     parallel = given.pop("parallel_tool_calls", None)
     if tools:
-        body["tools"] = [_tool(_mapping(tool)) for tool in tools]
+        body["tools"] = [_tool(mapping(tool)) for tool in tools]
         chosen = _tool_choice(request, choice, drop=drop)
         if parallel is False and chosen.get("type", "auto") != "none":
             chosen = {"type": "auto", **chosen, "disable_parallel_tool_use": True}
@@ -147,10 +147,10 @@ def _think(
 def _output(request: Request, wanted: Any, *, drop: bool) -> dict[str, Any]:
     if isinstance(wanted, type) and issubclass(wanted, BaseModel):
         wanted = json_schema(wanted)
-    form = _mapping(wanted)
+    form = mapping(wanted)
     kind = form.get("type")
     if kind == "json_schema":
-        inner = _mapping(form.get("json_schema"))
+        inner = mapping(form.get("json_schema"))
         schema = inner.get("schema", form.get("schema"))
         return {"format": {"type": "json_schema", "schema": _supported(schema)}}
     if kind == "text" or drop:
@@ -202,7 +202,7 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
         return tool
     inner = cast("dict[str, Any]", function) if isinstance(function, dict) else {}
     said = {**{key: value for key, value in tool.items() if key not in ("type", "function")}, **inner}
-    schema = _mapping(said.pop("parameters", None)) or {"properties": {}}
+    schema = mapping(said.pop("parameters", None)) or {"properties": {}}
     kept = {key: value for key, value in said.items() if value is not None}
     return {**kept, "input_schema": {"type": "object", **schema}}
 
@@ -214,10 +214,10 @@ def _tool_choice(request: Request, choice: Any, *, drop: bool) -> dict[str, Any]
         if choice in ("auto", "none", "any", "required"):
             return {"type": "any" if choice == "required" else choice}
     else:
-        fields = _mapping(choice)
+        fields = mapping(choice)
         kind = fields.get("type")
         if kind == "function":
-            return {"type": "tool", "name": _mapping(fields.get("function")).get("name", fields.get("name"))}
+            return {"type": "tool", "name": mapping(fields.get("function")).get("name", fields.get("name"))}
         if kind in ("auto", "any", "none", "tool"):
             return fields
     if drop:
@@ -238,7 +238,7 @@ class _Conversation:
         self._system: list[dict[str, Any]] = []
         self._answers = False  # the last message is a user's that begins with the results of tools
         for message in request.messages:
-            self._add(_mapping(message))
+            self._add(mapping(message))
 
     @property
     def system(self) -> str | list[dict[str, Any]] | None:
@@ -287,20 +287,16 @@ class _Conversation:
             self._answers = True
 
     def _assistant(self, message: dict[str, Any]) -> list[dict[str, Any]]:
-        beside = _mapping(message.get("provider_specific_fields"))
-        blocks = [_sendable(_mapping(block)) for block in beside.get("content_blocks") or ()]
+        beside = mapping(message.get("provider_specific_fields"))
+        blocks = [_sendable(mapping(block)) for block in beside.get("content_blocks") or ()]
         if blocks and _says_the_same(blocks, message):
             return blocks
-        blocks = [
-            block
-            for block in map(_mapping, message.get("thinking_blocks") or ())
-            if block.get("type") == "redacted_thinking" or block.get("signature")
-        ]
+        blocks = signed_thoughts(message)
         blocks += self._blocks(message.get("content"))
-        for call in map(_mapping, message.get("tool_calls") or ()):
-            function = _mapping(call.get("function"))
+        for call in map(mapping, message.get("tool_calls") or ()):
+            function = mapping(call.get("function"))
             use = {"type": "tool_use", "id": _call_id(call.get("id")), "name": function.get("name")}
-            caller = _mapping(call.get("provider_specific_fields")).get("caller")
+            caller = mapping(call.get("provider_specific_fields")).get("caller")
             if caller:
                 use["caller"] = caller
             blocks.append({**use, "input": _arguments(function.get("arguments"))})
@@ -326,12 +322,12 @@ class _Conversation:
         kept = {name: value for name, value in part.items() if name not in ("type", kind)}
         inner = part.get(str(kind))
         if kind == "image_url":
-            url = inner if isinstance(inner, str) else _mapping(inner).get("url")
+            url = inner if isinstance(inner, str) else mapping(inner).get("url")
             return {"type": "image", "source": self._source(url, "image_url"), **kept}
         if kind == "refusal":
             return {"type": "text", "text": inner, **kept}
         if kind == "file":
-            return {**self._file(_mapping(inner)), **kept}
+            return {**self._file(mapping(inner)), **kept}
         if kind in ("input_audio", "video_url"):
             if self._drop:
                 return {}
@@ -382,7 +378,7 @@ def _says_the_same(blocks: list[dict[str, Any]], message: dict[str, Any]) -> boo
     text = "".join(str(block.get("text") or "") for block in blocks if block.get("type") == "text")
     calls = [block.get("id") for block in blocks if block.get("type") == "tool_use"]
     return text == (message.get("content") or "") and calls == [
-        call.get("id") for call in map(_mapping, message.get("tool_calls") or ())
+        call.get("id") for call in map(mapping, message.get("tool_calls") or ())
     ]
 
 
@@ -394,7 +390,7 @@ def _sendable(block: dict[str, Any]) -> dict[str, Any]:
     return {
         **block,
         "citations": [
-            {name: value for name, value in _mapping(citation).items() if name != "file_id"} for citation in citations
+            {name: value for name, value in mapping(citation).items() if name != "file_id"} for citation in citations
         ],
     }
 
@@ -411,11 +407,4 @@ def _arguments(text: Any) -> Any:
             text = json.loads(text) if text.strip() else {}
         except (ValueError, RecursionError):
             return {"INVALID_JSON": text}
-    return _mapping(text) if isinstance(text, Mapping) else {"INVALID_JSON": json.dumps(text, default=str)}
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    """A copy of an object of any kind as a dictionary; of anything else an empty one."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(exclude_none=True)
-    return dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else {}
+    return mapping(text) if isinstance(text, Mapping) else {"INVALID_JSON": json.dumps(text, default=str)}

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from rxllm.exceptions import BadRequestError
 from rxllm.providers._anthropic_request import messages_body
 from rxllm.providers._base import Provider
-from rxllm.providers._requests import content_parts, json_schema, parameters, unsupported
+from rxllm.providers._requests import content_parts, json_schema, mapping, parameters, signed_thoughts, unsupported
 from rxllm.types import Request
 
 __all__ = ["UNSUPPORTED", "converse_body", "model_name"]
@@ -114,7 +114,7 @@ class _Parameters:
         tools = self._tools(used_tools=used_tools)
         if tools:
             body["toolConfig"] = tools
-        output = {**self._output(given.pop("response_format", None)), **_mapping(given.pop("outputConfig", None))}
+        output = {**self._output(given.pop("response_format", None)), **mapping(given.pop("outputConfig", None))}
         if output:
             body["outputConfig"] = output
         if metadata := given.pop("metadata", None):
@@ -140,7 +140,7 @@ class _Parameters:
             "temperature": given.pop("temperature", None),
             "topP": given.pop("top_p", None),
             "stopSequences": [stop] if isinstance(stop, str) else stop,
-            **_mapping(given.pop("inferenceConfig", None)),
+            **mapping(given.pop("inferenceConfig", None)),
         }
         return {name: value for name, value in said.items() if value is not None}
 
@@ -150,7 +150,7 @@ class _Parameters:
         tools, choice = given.pop("tools", None), given.pop("tool_choice", None)
         parallel = given.pop("parallel_tool_calls", None)
         converse: list[dict[str, Any]] = []
-        for tool in map(_mapping, tools or ()):
+        for tool in map(mapping, tools or ()):
             told = _tool(tool)
             if told is None:
                 self._more.setdefault("tools", []).append(tool)  # the model's own
@@ -187,8 +187,8 @@ class _Parameters:
             if known:
                 return {known: {}}
         else:
-            fields = _mapping(choice)
-            name = _mapping(fields.get("function")).get("name") or fields.get("name")
+            fields = mapping(choice)
+            name = mapping(fields.get("function")).get("name") or fields.get("name")
             if name:
                 return {"tool": {"name": name}}
             if {"auto", "any", "tool"} & set(fields):
@@ -202,9 +202,9 @@ class _Parameters:
             return {}
         if isinstance(wanted, type) and issubclass(wanted, BaseModel):
             wanted = json_schema(wanted)
-        fields = _mapping(wanted)
+        fields = mapping(wanted)
         kind = fields.get("type")
-        said = _mapping(fields.get("json_schema"))
+        said = mapping(fields.get("json_schema"))
         if kind == "json_schema" and isinstance(said.get("schema"), Mapping):
             schema: dict[str, Any] = {"schema": json.dumps(said["schema"])}
             schema.update((name, said[name]) for name in ("name", "description") if said.get(name))
@@ -248,7 +248,7 @@ class _Conversation:
         self.messages: list[dict[str, Any]] = []
         self.system: list[dict[str, Any]] = []
         self.used_tools = False
-        for message in map(_mapping, request.messages):
+        for message in map(mapping, request.messages):
             role = message.get("role")
             if role in ("system", "developer"):
                 self.system += self._marked(message, self._blocks(message))
@@ -278,17 +278,17 @@ class _Conversation:
 
     def _assistant(self, message: dict[str, Any]) -> list[dict[str, Any]]:
         blocks: list[dict[str, Any]] = []
-        for thought in map(_mapping, message.get("thinking_blocks") or ()):
+        for thought in signed_thoughts(message):
             if thought.get("type") == "redacted_thinking":
                 blocks.append({"reasoningContent": {"redactedContent": thought.get("data")}})
-            elif thought.get("signature"):
+            else:
                 text = {"text": thought.get("thinking") or "", "signature": thought["signature"]}
                 blocks.append({"reasoningContent": {"reasoningText": text}})
         blocks += self._blocks(message)
         if message.get("refusal") and not message.get("content"):
             blocks.append({"text": message["refusal"]})
-        for call in map(_mapping, message.get("tool_calls") or ()):
-            function = _mapping(call.get("function"))
+        for call in map(mapping, message.get("tool_calls") or ()):
+            function = mapping(call.get("function"))
             use = {"toolUseId": _call_id(call.get("id")), "name": function.get("name")}
             blocks.append({"toolUse": {**use, "input": _arguments(function.get("arguments"))}})
         return blocks
@@ -324,13 +324,13 @@ class _Conversation:
             case "text" | "refusal":
                 return {"text": inner}
             case "image_url" | "video_url":
-                url = inner if isinstance(inner, str) else _mapping(inner).get("url")
-                return self._media(url, str(_mapping(inner).get("format") or ""), kind.removesuffix("_url"))
+                url = inner if isinstance(inner, str) else mapping(inner).get("url")
+                return self._media(url, str(mapping(inner).get("format") or ""), kind.removesuffix("_url"))
             case "input_audio":
-                audio = _mapping(inner)
+                audio = mapping(inner)
                 return {"audio": {"format": audio.get("format") or "wav", "source": {"bytes": audio.get("data")}}}
             case "file":
-                return self._file(_mapping(inner))
+                return self._file(mapping(inner))
             case None if _NATIVE_BLOCKS & set(part):
                 return part  # Converse's own
             case _:
@@ -382,8 +382,8 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any] | None:
         return tool
     if tool.get("type") != "function":
         return None
-    said = _mapping(tool.get("function")) or tool
-    schema = _mapping(said.get("parameters"))
+    said = mapping(tool.get("function")) or tool
+    schema = mapping(said.get("parameters"))
     spec: dict[str, Any] = {"name": said.get("name")}
     if said.get("description"):
         spec["description"] = said["description"]
@@ -394,7 +394,7 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _cache_point(control: Any) -> dict[str, Any]:
-    ttl = _mapping(control).get("ttl")
+    ttl = mapping(control).get("ttl")
     return {"cachePoint": {"type": "default", **({"ttl": ttl} if ttl else {})}}
 
 
@@ -411,10 +411,3 @@ def _arguments(text: Any) -> Any:
         except (ValueError, RecursionError):
             return {"INVALID_JSON": text}
     return cast("object", text) if isinstance(text, dict) else {"INVALID_JSON": json.dumps(text, default=str)}
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    """A copy of an object of any kind as a dictionary; of anything else an empty one."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(exclude_none=True)
-    return dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else {}

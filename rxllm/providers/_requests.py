@@ -131,6 +131,27 @@ def content_parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     return parts
 
 
+def mapping(value: Any) -> dict[str, Any]:
+    """A copy of an object of any kind as a dictionary; of anything else an empty one."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(exclude_none=True)
+    return dict(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else {}
+
+
+def signed_thoughts(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The thoughts of an answer that can be sent back to Claude: signed, or redacted. What Gemini signed it refuses.
+
+    >>> signed_thoughts({"thinking_blocks": [{"thinking": "Hm", "signature": "s"}, {"thinking": "unsigned"}]})
+    [{'thinking': 'Hm', 'signature': 's'}]
+    """
+    others: Any = mapping(message.get("provider_specific_fields")).get("thought_signatures") or ()
+    return [
+        block
+        for block in map(mapping, message.get("thinking_blocks") or ())
+        if block.get("type") == "redacted_thinking" or (block.get("signature") and block["signature"] not in others)
+    ]
+
+
 def json_schema(wanted: type[BaseModel]) -> dict[str, Any]:
     """A pydantic class as a strict JSON schema in OpenAI's ``response_format``."""
     schema = wanted.model_json_schema()

@@ -446,8 +446,11 @@ def test_a_message_that_was_changed() -> None:
 def test_thoughts_without_a_signature_are_not_sent() -> None:
     """Claude takes back its own thoughts only."""
     thoughts = [{"type": "thinking", "thinking": "mine", "signature": "s"}, {"type": "thinking", "thinking": "theirs"}]
-    message = {"role": "assistant", "content": "Hi", "thinking_blocks": thoughts}
+    message: dict[str, Any] = {"role": "assistant", "content": "Hi", "thinking_blocks": thoughts}
     assert body([*HELLO, message])["messages"][1]["content"] == [thoughts[0], {"type": "text", "text": "Hi"}]
+    # Gemini's are told by their signature.
+    message["provider_specific_fields"] = {"thought_signatures": ["s"]}
+    assert body([*HELLO, message])["messages"][1]["content"] == "Hi"
 
 
 def test_a_caller_goes_back_with_its_call() -> None:
