@@ -199,7 +199,7 @@ def reader(folder: Path, *, asks: bool) -> Generator[tuple[Reader, Server]]:
     with Server() as server, pytest.MonkeyPatch.context() as patch, _the_log_stays():
         server.script = provider
         for name in [*os.environ]:
-            if name.lower().endswith("_proxy") or name in VARIABLES:
+            if name.lower().endswith("_proxy") or name == "PYTEST_ADDOPTS" or name in VARIABLES:
                 patch.delenv(name)
         if RANKS.is_dir():
             patch.setenv("TIKTOKEN_CACHE_DIR", str(RANKS))
