@@ -45,6 +45,8 @@ _Packet = list[Any] | BaseException | None
 
 # How many packets a pump may be ahead of its loop.
 _BUFFERED_PACKETS: Final = 4
+_ATTENTION: Final = 1.0
+"""Seconds that the main thread waits at a time: a Ctrl-C that comes just before it waits wakes nobody."""
 
 
 class SyncReading(Protocol):
@@ -612,7 +614,10 @@ class ThreadLoop(Loop):
         self._waiting = True
         try:
             if self._is_idle() and not self._arrived:
-                message = self._inbox.get(timeout=self._seconds_to_wait())
+                seconds = self._seconds_to_wait()
+                if threading.current_thread() is threading.main_thread():
+                    seconds = _ATTENTION if seconds is None else min(seconds, _ATTENTION)
+                message = self._inbox.get(timeout=seconds)
                 if message is not None:
                     self._arrived.append(message)
         except queue.Empty:

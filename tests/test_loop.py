@@ -1,6 +1,8 @@
 """The loop under less usual circumstances: several consumers, other tasks and threads, timers, and what raises."""
 
+import _thread
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -347,3 +349,20 @@ def test_an_end_closes_the_source_though_nobody_has_the_subscription_yet() -> No
     stream.subscribe()
     assert stream.in_time
     assert read == [0, 1]
+
+
+def test_an_interrupt_that_wakes_nobody_is_obeyed() -> None:
+    """One that comes just before the main thread waits does not end that wait, which may be an hour's."""
+    main = threading.get_ident()
+
+    def interrupt() -> None:
+        while sys._current_frames()[main].f_code.co_name != "_wait":  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            pass
+        _thread.interrupt_main()
+
+    silence = as_stream(rx.timer(3600))
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    with pytest.raises(KeyboardInterrupt):
+        silence.run()
+    interrupting.join(PATIENCE)
