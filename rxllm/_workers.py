@@ -12,7 +12,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-__all__ = ["start", "start_task"]
+__all__ = ["start", "start_task", "stop"]
 
 # How long to wait at a time, and how long for workers that were told to stop, in seconds.
 _SHORT_WAIT = 0.1
@@ -65,6 +65,15 @@ def start_task(loop: _TaskLoop, event_loop: asyncio.AbstractEventLoop) -> None:
     task.add_done_callback(_tasks.discard)
 
 
+def stop() -> None:
+    """Ends them all, as after Ctrl-C: nobody waits any more for what they would bring."""
+    threads = dict(_running)
+    for loop in (*threads.values(), *_waiting):
+        loop.stop()
+    for thread in threads:
+        thread.join(_LAST_WAIT)
+
+
 def _join() -> None:
     """Waits for the workers; Ctrl-C, now or as what ended the main thread, stops them instead."""
     interrupted = isinstance(getattr(sys, "last_value", None), KeyboardInterrupt)
@@ -77,11 +86,7 @@ def _join() -> None:
     except KeyboardInterrupt:
         interrupted = True
     if interrupted:
-        threads = dict(_running)
-        for loop in (*threads.values(), *_waiting):
-            loop.stop()
-        for thread in threads:
-            thread.join(_LAST_WAIT)
+        stop()
 
 
 def _forget() -> None:

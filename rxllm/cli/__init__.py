@@ -12,7 +12,7 @@ import importlib
 import sys
 from typing import Final
 
-from rxllm import __version__
+from rxllm import __version__, _workers
 from rxllm.cli._output import Output, abandon_output, error_line, failure, note
 from rxllm.cli._parser import Arguments, Parser, without_values
 from rxllm.exceptions import APIError
@@ -45,6 +45,8 @@ def main(argv: list[str] | None = None) -> int:
     except SystemExit as leaving:  # argparse's, after --help, --version and wrong arguments
         return leaving.code if isinstance(leaving.code, int) else 0
     except KeyboardInterrupt:
+        # It may have come between the setting of a timer and the keeping of what cancels it.
+        _workers.stop()
         return 130
     except BrokenPipeError:
         abandon_output()

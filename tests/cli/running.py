@@ -78,20 +78,20 @@ def shell(command: str, folder: Path = ROOT) -> "subprocess.CompletedProcess[str
     )
 
 
-def start(*arguments: str, **extra: str) -> "subprocess.Popen[bytes]":
-    """Starts ``rxllm``, to be met while it runs; it ends with the test at the latest."""
-    return _started(arguments, subprocess.DEVNULL, extra)
+def start(*arguments: str, program: Sequence[str] = ("-m", "rxllm"), **extra: str) -> "subprocess.Popen[bytes]":
+    """Starts ``rxllm``, or a ``program`` around it, to be met while it runs; it ends with the test at the latest."""
+    return _started((*program, *arguments), subprocess.DEVNULL, extra)
 
 
 def start_reading(*arguments: str) -> "subprocess.Popen[bytes]":
     """The same with a pipe as its standard input."""
-    return _started(arguments, subprocess.PIPE, {})
+    return _started(("-m", "rxllm", *arguments), subprocess.PIPE, {})
 
 
 def _started(arguments: tuple[str, ...], stdin: int, extra: dict[str, str]) -> "subprocess.Popen[bytes]":
     return ended_with_the_test(
         subprocess.Popen(
-            [sys.executable, "-m", "rxllm", *arguments],
+            [sys.executable, *arguments],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -140,6 +140,25 @@ def test_speed_is_the_recorded_one_unless_said_otherwise(tmp_path: Path) -> None
     assert err.count(b"\n") == 1
 
 
+def test_ctrl_c_leaves_nothing_to_wait_for(tmp_path: Path) -> None:
+    """Not even a timer that nobody can cancel any more, for which the process would wait at its end."""
+    script = """
+import sys
+import reactivex
+from rxllm import as_stream
+from rxllm.cli import main
+
+as_stream(reactivex.timer(3600)).subscribe()
+sys.exit(main(sys.argv[1:]))
+"""
+    process = start("replay", str(slow(tmp_path / "slow.jsonl")), program=("-c", script))
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"first\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+
+
 def test_reader_that_leaves_ends_it_quietly(tmp_path: Path) -> None:
     """``rxllm replay FILE | head -1`` comes to an end by itself, and nothing is said about it."""
     pieces = [{"choices": [{"index": 0, "delta": {"content": f"{number}\n" * 1000}}]} for number in range(1000)]
