@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from rxllm.exceptions import BadRequestError, UnsupportedParamsError
 from rxllm.providers._base import HTTPRequest, Provider
 from rxllm.providers._google_auth import default_project
-from rxllm.providers._requests import endpoint, json_request, json_schema, parameters, unsupported
+from rxllm.providers._requests import endpoint, json_request, json_schema, mapping, parameters, unsupported
 from rxllm.types import Request
 
 __all__ = [
@@ -192,7 +192,7 @@ def _body(request: Request, provider: Provider) -> dict[str, Any]:
         configuration["responseModalities"] = [str(modality).upper() for modality in modalities]
     audio = given.pop("audio", None)
     if audio:
-        speaker = _plain(audio).get("voice")
+        speaker = mapping(audio).get("voice")
         if not speaker:
             raise unsupported(request, "audio", " without a voice")
         voice = {"prebuiltVoiceConfig": {"voiceName": speaker}}
@@ -240,7 +240,7 @@ def _set_response_format(configuration: dict[str, Any], wanted: Any) -> None:
     if fields.get("type") not in ("json_schema", "json_object"):
         return
     configuration["responseMimeType"] = "application/json"
-    schema: Any = _plain(fields.get("json_schema")).get("schema") or fields.get("response_schema")
+    schema: Any = mapping(fields.get("json_schema")).get("schema") or fields.get("response_schema")
     if schema:
         configuration["responseJsonSchema"] = schema
 
@@ -285,7 +285,7 @@ def _tools(given: Any, *, web_search: Any) -> list[dict[str, Any]]:
         declared: dict[str, Any] = {"name": fields.get("name")}
         if fields.get("description"):
             declared["description"] = fields["description"]
-        schema = _plain(fields.get("parameters"))
+        schema = mapping(fields.get("parameters"))
         if schema and (schema.get("properties") or schema.get("type") != "object"):
             declared["parametersJsonSchema"] = schema
         functions.append(declared)
@@ -302,7 +302,7 @@ def _tool_choice(request: Request, choice: Any) -> dict[str, Any]:
         if mode is None:
             raise unsupported(request, "tool_choice", f" {choice!r}")
         return {"mode": mode}
-    fields = _plain(choice)
+    fields = mapping(choice)
     allowed = fields.get("allowed_tools")
     if isinstance(allowed, Mapping):
         some = cast("Mapping[str, Any]", allowed)
@@ -376,16 +376,16 @@ class _Messages:
                 return {"text": part.get("refusal") or ""}
             case "image_url" | "video_url" | "input_image" as kind:
                 said = part.get(kind if kind != "input_image" else "image_url")
-                fields: Mapping[str, Any] = {"url": said} if isinstance(said, str) else _plain(said)
+                fields: Mapping[str, Any] = {"url": said} if isinstance(said, str) else mapping(said)
                 return self._file(str(fields.get("url") or ""), fields.get("format"))
             case "input_audio":
-                fields = _plain(part.get("input_audio"))
+                fields = mapping(part.get("input_audio"))
                 if not fields.get("data"):
                     raise self._refusal("An audio part of a message has no data.")
                 kind = str(fields.get("format") or "wav")
                 return _data(_AUDIO.get(kind, kind if "/" in kind else f"audio/{kind}"), str(fields.get("data") or ""))
             case "file":
-                fields = _plain(part.get("file"))
+                fields = mapping(part.get("file"))
                 named = mimetypes.guess_type(str(fields.get("filename") or ""))[0]
                 kind = fields.get("format") or named
                 data = fields.get("file_data")
@@ -407,7 +407,7 @@ class _Messages:
 
     def _answer(self, message: Mapping[str, Any]) -> list[_Part]:
         """An assistant's message, with the signatures that came with it where they came."""
-        specific = _plain(message.get("provider_specific_fields"))
+        specific = mapping(message.get("provider_specific_fields"))
         signatures: list[Any] = [*(specific.get("thought_signatures") or ())]
         parts: list[_Part] = []
         for block in _items(message.get("thinking_blocks")):
@@ -436,15 +436,15 @@ class _Messages:
         return parts
 
     def _call(self, call: Mapping[str, Any]) -> _Part:
-        function = _plain(call.get("function"))
-        specific = _plain(call.get("provider_specific_fields"))
+        function = mapping(call.get("function"))
+        specific = mapping(call.get("provider_specific_fields"))
         name, own_id = str(function.get("name") or ""), specific.get("function_call_id")
         self._called[str(call.get("id") or "")] = (name, own_id)
         part: _Part = {
             "functionCall": {**({"id": own_id} if own_id else {}), "name": name, "args": self._args(function)}
         }
         # The second is how Google's own OpenAI-compatible service says it.
-        google = _plain(_plain(call.get("extra_content")).get("google"))
+        google = mapping(mapping(call.get("extra_content")).get("google"))
         signature = specific.get("thought_signature") or google.get("thought_signature")
         if signature:
             part["thoughtSignature"] = signature
@@ -499,11 +499,4 @@ def _items(given: Any) -> list[Mapping[str, Any]]:
     """The members of a list of mappings or models."""
     if not isinstance(given, Sequence) or isinstance(given, str | bytes):
         return []
-    return [_plain(item) for item in cast("Sequence[object]", given)]
-
-
-def _plain(value: Any) -> Mapping[str, Any]:
-    """A mapping, or a model as one; empty where it is neither."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(exclude_none=True)
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+    return [mapping(item) for item in cast("Sequence[object]", given)]
